@@ -1,0 +1,1 @@
+"""cprlab: proves or refutes what QEMU promises about live update (CPR) with assigned devices."""
