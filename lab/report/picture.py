@@ -1,0 +1,158 @@
+"""The picture of a case: what every witness saw of each update, on one time axis."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from lab.report import picture_panels as panels
+from lab.report.picture_data import Recording, Update, longest_gap
+from lab.timeline import Timeline
+
+MARGIN_S = 1.0
+LONGEST_WINDOW_S = 15.0
+COLOUR = {"PASS": panels.GREEN, "FAIL": panels.RED, "UNKNOWN": "#9a6700"}
+
+PANELS: list[tuple[str, float, panels.Panel]] = [
+    ("NIC to guest", 1.0, panels.stream("to-guest")),
+    ("NIC from guest", 1.0, panels.stream("from-guest")),
+    ("guest heartbeat", 0.55, panels.heartbeat),
+    ("pinned pages", 0.75, panels.pins),
+    ("accounting", 0.75, panels.accounting),
+    ("QMP", 1.3, panels.qmp),
+    ("chardevs", 1.0, panels.chardevs),
+    ("host kernel", 0.9, panels.trace),
+]
+
+
+def draw(timeline: Timeline, folder: Path, case: str, verdict: str) -> list[Path]:
+    """Write a picture per update, as PNG and SVG of the same name, and return the PNG files.
+
+    Partial evidence gives a picture that says what is missing; without an update, the whole
+    case is shown.
+
+    folder:  where the files go; made if need be
+    case:    its name, for the title
+    verdict: PASS, FAIL, UNKNOWN, or another word for a case that was not judged
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    recording = Recording.of(timeline)
+    updates = recording.updates()
+    shown: Sequence[Update | None] = updates or [None]
+    return [_save(_figure(recording, updates, one, f"{verdict}  {case}"), folder, one) for one in shown]
+
+
+def _save(figure: Figure, folder: Path, update: Update | None) -> Path:
+    path = folder / (f"update-{update.number}.png" if update else "no-update.png")
+    figure.savefig(path, dpi=110)
+    # text stays text, and the same evidence gives the same file
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "cprlab"}):
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    return path
+
+
+def window(update: Update | None, recording: Recording) -> tuple[float, float]:
+    """What is shown in the panels, in seconds."""
+    if update is None:
+        return recording.extent()
+    end = min(update.end_s + MARGIN_S, update.start_s + LONGEST_WINDOW_S)
+    return update.start_s - MARGIN_S, end
+
+
+def _figure(recording: Recording, updates: Sequence[Update], update: Update | None, title: str) -> Figure:
+    with matplotlib.rc_context({"font.size": 8.5, "axes.spines.top": False, "axes.spines.right": False}):
+        heights = [0.6, *(height for _, height, _ in PANELS)]
+        figure = Figure(figsize=(13, 1.25 * sum(heights) + 1.4), layout="constrained")
+        FigureCanvasAgg(figure)
+        grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
+        shown = window(update, recording)
+        _overview(figure.add_subplot(grid[0]), recording, updates, shown)
+        axes: list[Axes] = []
+        for row, (name, _, panel) in enumerate(PANELS, start=1):
+            ax = figure.add_subplot(grid[row], sharex=axes[0] if axes else None)
+            panel(ax, recording, shown)
+            ax.set_title(name, loc="left", fontsize=9, weight="bold", pad=3)
+            axes.append(ax)
+        _mark(axes, updates, shown)
+        _finish(axes, shown)
+        _title(figure, recording, update, len(updates), title)
+    return figure
+
+
+def _overview(ax: Axes, recording: Recording, updates: Sequence[Update], shown: tuple[float, float]) -> None:
+    """The whole case: the load towards the guest, the updates by number, what is shown below."""
+    extent = recording.extent()
+    found = recording.table("nic.to-guest.received")
+    if not isinstance(found, str):
+        ax.hist(found[0], bins=400, range=extent, color=panels.BLUE, alpha=0.6)
+    ax.axvspan(*shown, facecolor="none", edgecolor=panels.BLACK, linewidth=1.2)
+    for one in updates:
+        ax.axvspan(one.start_s, one.end_s, color=panels.PURPLE, alpha=0.45, linewidth=0)
+        ax.text(one.start_s, 1.02, f"{one.number}", transform=ax.get_xaxis_transform(), weight="bold")
+    ax.set_xlim(*extent)
+    ax.set_yticks([])
+    ax.set_title(
+        "whole case: blocks received by the guest, updates numbered, the frame is shown below (s)",
+        loc="left",
+        fontsize=9,
+        pad=12,
+    )
+
+
+def _mark(axes: Sequence[Axes], updates: Sequence[Update], shown: tuple[float, float]) -> None:
+    """The band from invoke to its end and the line of the exec, through all panels."""
+    for one in updates:
+        if one.end_s < shown[0] or one.start_s > shown[1]:
+            continue
+        for ax in axes:
+            ax.axvspan(one.start_s, one.end_s, color=panels.PURPLE, alpha=0.13, linewidth=0, zorder=0)
+            if one.exec_s is not None:
+                ax.axvline(one.exec_s, color=panels.PURPLE, linestyle="--", linewidth=1.2)
+        for t_s, text, side in _marks(one, shown):
+            axes[0].annotate(
+                text,
+                (t_s, 1),
+                (0, 15),
+                axes[0].get_xaxis_transform(),
+                "offset points",
+                ha=side,
+                color="#8c3d69",
+                weight="bold",
+            )
+
+
+def _marks(one: Update, shown: tuple[float, float]) -> list[tuple[float, str, str]]:
+    """Time, words and alignment of what is written above the panels for one update."""
+    marks = [(one.start_s, "invoke ", "right"), (one.end_s, f" {one.outcome}", "left")]
+    near = 0.15 * (shown[1] - shown[0])
+    if one.exec_s is not None and one.end_s - one.exec_s < near:
+        marks[1] = (one.exec_s, f" exec of new QEMU, {one.outcome}", "left")
+    elif one.exec_s is not None:
+        marks.append((one.exec_s, " exec of new QEMU", "left"))
+    return [mark for mark in marks if shown[0] <= mark[0] <= shown[1]]
+
+
+def _finish(axes: Sequence[Axes], shown: tuple[float, float]) -> None:
+    axes[0].set_xlim(*shown)
+    for ax in axes:
+        ax.grid(axis="x", color="#dddddd", linewidth=0.6)
+        ax.set_axisbelow(True)
+        ax.tick_params(labelbottom=ax is axes[-1])
+    axes[-1].set_xlabel("seconds after the first update was asked for, controller clock")
+
+
+def _title(figure: Figure, recording: Recording, update: Update | None, total: int, title: str) -> None:
+    colour = COLOUR.get(title.split()[0], panels.BLACK)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold", color=colour)
+    versions = [dict(event.data) for event in recording.timeline.of("versions")][-1:]
+    told = ["no update was asked for"]
+    if update:
+        told = [f"{update.mode}, update {update.number} of {total}: {update.outcome}"]
+    told += [f"QEMU {one.get('qemu_old', '?')} → {one.get('qemu_new', '?')}" for one in versions]
+    found = recording.table("nic.to-guest.received")
+    if update and not isinstance(found, str) and (pause := longest_gap(found[0], *window(update, recording))):
+        told.append(f"longest gap in the load to the guest {(pause[1] - pause[0]) * 1000:.0f} ms")
+    figure.text(0.99, 0.992, "   ·   ".join(told), ha="right", va="top", fontsize=9)
