@@ -1,0 +1,179 @@
+"""The host agent's calls, and how everything ends."""
+
+import os
+import platform
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from ..numbered import NumberedStream
+from ..rpc import AgentError, Wire
+from . import binding, device, functions, procfs, trace
+from .capabilities import capabilities, qemu_version
+from .epoch import Epoch
+from .journal import Journal
+from .kmsg import KmsgWatch
+from .pins import PinSampler
+from .spawned import Spawner
+from .streams import ChardevStream
+from .sysfs import Sysfs
+
+STATE = Path("/var/lib/cprlab")
+
+
+_CALLS = (
+    *("hello", "clock", "epoch", "bind", "give_back", "restore", "device", "spawn", "reap", "kill"),
+    *("watch_pins", "watch_kmsg", "watch_trace", "unwatch_trace", "stop_watch"),
+    *("stream_open", "stream_report", "stream_close"),
+)
+
+
+class Watch(Protocol):
+    """A witness at work. `abandon` ends it without sending anything."""
+
+    def stop(self) -> Mapping[str, Any]: ...
+
+    def abandon(self) -> None: ...
+
+
+class HostAgent:
+    """One session: what it changes on the host it undoes in `end`."""
+
+    def __init__(self, wire: Wire, state: Path = STATE, sysfs: Sysfs | None = None) -> None:
+        self._wire, self._sysfs, self._epoch = wire, sysfs or Sysfs(), Epoch()
+        self._folder = Path(tempfile.mkdtemp(prefix="cprlab-agent-"))
+        self._spawner = Spawner(wire, self._folder)
+        self._watches: dict[str, Watch] = {}
+        self._streams: dict[str, ChardevStream] = {}
+        undo = {binding.KIND: lambda entry: binding.undo(self._sysfs, entry), trace.KIND: trace.remove}
+        self._journal = Journal(state / "journal.jsonl", undo)
+        self._restored: list[dict[str, Any]] = []
+        with suppress(AgentError):  # not root: what needs the journal will say so
+            self._journal.load()
+            self._restored = self._journal.undo_all()
+
+    def calls(self) -> dict[str, Callable[..., Any]]:
+        """All calls by the name on the wire."""
+        return {
+            **{name: getattr(self, name) for name in _CALLS},
+            "capabilities": lambda: capabilities(self._sysfs),
+            "functions": lambda: functions.functions(self._sysfs),
+            "qemu_version": qemu_version,
+            "process": procfs.process,
+            "pfns": procfs.pfns,
+            "interrupts": device.interrupts,
+        }
+
+    def hello(self) -> dict[str, Any]:
+        """restored: what an earlier, killed agent had left and this one has undone."""
+        return {
+            "kernel": platform.release(),
+            "boot_id": Path("/proc/sys/kernel/random/boot_id").read_text().strip(),
+            "t_ns": time.monotonic_ns(),
+            "cmdline": Path("/proc/cmdline").read_text().strip(),
+            "pid": os.getpid(),
+            "restored": self._restored,
+        }
+
+    def clock(self) -> dict[str, int]:
+        return {"t_ns": time.monotonic_ns()}
+
+    def epoch(self, number: int) -> None:
+        self._epoch.number = number
+        for stream in self._streams.values():
+            stream.stream.epoch = number
+
+    def bind(self, bdf: str, together: Sequence[str] = ()) -> dict[str, Any]:
+        return binding.bind(self._sysfs, self._journal, bdf, together)
+
+    def give_back(self, bdf: str) -> None:
+        binding.give_back(self._journal, bdf)
+
+    def restore(self) -> list[dict[str, Any]]:
+        """Undo every change to the host now."""
+        return self._journal.undo_all()
+
+    def device(self, bdf: str) -> dict[str, Any]:
+        return device.device(self._sysfs, bdf)
+
+    def spawn(
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        sockets: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        return self._spawner.spawn(name, argv, env, sockets)
+
+    def reap(self, pid: int, wait_s: float = 10.0) -> dict[str, Any]:
+        return self._spawner.child(pid).reap(wait_s)
+
+    def kill(self, pid: int) -> dict[str, Any]:
+        return self._spawner.child(pid).kill()
+
+    def watch_pins(self, pid: int, period_ms: float = 10.0) -> None:
+        self._watch("pins", lambda: PinSampler(self._wire, self._epoch, pid, period_ms))
+
+    def watch_kmsg(self) -> None:
+        self._watch("kmsg", lambda: KmsgWatch(self._wire))
+
+    def watch_trace(self, update: int) -> None:
+        self._watch("trace", lambda: trace.TraceWatch(self._wire, self._journal, update))
+
+    def unwatch_trace(self, update: int) -> Mapping[str, Any]:
+        return self.stop_watch("trace")
+
+    def stop_watch(self, name: str) -> Mapping[str, Any]:
+        """End a watch; all it saw is sent before the reply."""
+        if (watch := self._watches.pop(name, None)) is None:
+            raise AgentError(f"no watch {name!r} runs; running: {sorted(self._watches) or 'none'}")
+        return watch.stop()
+
+    def stream_open(self, chardev: str, backend: str, path: str | None = None, rate_hz: float = 50.0) -> None:
+        """backend: "fd", the socket that `spawn` kept, or "path", which QEMU listens on."""
+        if chardev in self._streams:
+            raise AgentError(f"stream {chardev!r} is open already")
+        where = self._where(chardev, backend, path)
+        stream = NumberedStream(rate_hz, self._epoch.number)
+        self._streams[chardev] = ChardevStream(self._wire, chardev, where, stream)
+
+    def stream_report(
+        self, chardev: str, drain: bool = False, upto: int | None = None, wait_s: float = 5.0
+    ) -> dict[str, Any]:
+        """Counters of our end. drain: begin no further line; upto: wait for the other end's last number."""
+        return self._stream(chardev).report(drain, upto, wait_s)
+
+    def stream_close(self, chardev: str) -> dict[str, Any]:
+        return {**self._stream(chardev).stop(), "closed": self._streams.pop(chardev) is not None}
+
+    def end(self) -> list[str]:
+        """Kill what was started, end the watches, give everything back; returns what went wrong."""
+        errors = self._spawner.kill_all()
+        for watch in [*self._watches.values(), *self._streams.values()]:
+            watch.abandon()
+        errors += [
+            f"{undone['what']}: {undone['error']}" for undone in self._journal.undo_all() if "error" in undone
+        ]
+        shutil.rmtree(self._folder, ignore_errors=True)
+        return errors
+
+    def _watch(self, name: str, start: Callable[[], Watch]) -> None:
+        if name in self._watches:
+            raise AgentError(f"watch {name!r} runs already")
+        self._watches[name] = start()
+
+    def _stream(self, chardev: str) -> ChardevStream:
+        if chardev not in self._streams:
+            raise AgentError(f"no stream {chardev!r} is open; open: {sorted(self._streams) or 'none'}")
+        return self._streams[chardev]
+
+    def _where(self, chardev: str, backend: str, path: str | None) -> Any:
+        if backend == "path" and path:
+            return Path(path)
+        if backend == "fd" and chardev in self._spawner.sockets:
+            return self._spawner.sockets[chardev]
+        raise AgentError(f"chardev {chardev!r}: backend 'path' needs a path, backend 'fd' a socket of spawn")

@@ -1,0 +1,130 @@
+"""Binding PCI functions to vfio-pci, and giving them back.
+
+Source: Linux Documentation/ABI/testing/sysfs-bus-pci: driver_override, drivers_probe, unbind.
+"""
+
+import shutil
+import subprocess
+from collections.abc import Sequence
+from typing import Any
+
+from ..rpc import AgentError
+from . import inuse
+from .journal import Entry, Journal
+from .sysfs import Sysfs
+from .waiting import wait_until
+
+VFIO = "vfio-pci"
+KIND = "pci.driver"
+RELEASE_S = 10.0
+
+
+def bind(sysfs: Sysfs, journal: Journal, bdf: str, together: Sequence[str] = ()) -> dict[str, Any]:
+    """Bind a function to vfio-pci; one that is bound already is left as it is.
+
+    together: other members of its IOMMU group that the caller is going to bind as well
+
+    Raises:
+        AgentError: if the host could not spare it, or the kernel refuses.
+    """
+    refuse_unless_assignable(sysfs, bdf, together)
+    before = {"driver": sysfs.driver(bdf), "driver_override": _override(sysfs, bdf)}
+    if before["driver"] != VFIO:
+        _load_driver(sysfs)
+        entry = journal.begin(KIND, bdf, before, {"driver": VFIO, "driver_override": VFIO})
+        try:
+            _rebind(sysfs, bdf, VFIO)
+            if (bound := sysfs.driver(bdf)) != VFIO:
+                raise AgentError(
+                    f"{bdf} is bound to {bound or 'no driver'} after asking for {VFIO}; see dmesg"
+                )
+        except (AgentError, OSError):
+            journal.undo(entry)
+            raise
+    changes = journal.changes(KIND, bdf)
+    driver_before = changes[-1].before["driver"] if changes else VFIO
+    return {"driver_before": driver_before, "vfio_cdev": sysfs.vfio_cdev(bdf), "group": sysfs.group(bdf)}
+
+
+def give_back(journal: Journal, bdf: str) -> None:
+    """Give a function back to the driver it came from; one that was never bound is left alone."""
+    for entry in journal.changes(KIND, bdf):
+        journal.undo(entry)
+
+
+def undo(sysfs: Sysfs, entry: Entry) -> None:
+    """Bring back the driver and the override that a journal entry names."""
+    bdf, driver = entry.what, entry.before["driver"]
+    if not (sysfs.pci / "devices" / bdf).is_dir():
+        return  # unplugged, or an SR-IOV function that is gone: there is nothing to give back
+    if (sysfs.driver(bdf), _override(sysfs, bdf)) == (driver, entry.before["driver_override"]):
+        return
+    if sysfs.driver(bdf) == VFIO:
+        # unbinding vfio-pci blocks in the kernel for as long as a process holds the device
+        wait_until(
+            lambda: not holders(sysfs, bdf), RELEASE_S, lambda: f"{bdf} is held by {holders(sysfs, bdf)}"
+        )
+    _rebind(sysfs, bdf, driver, entry.before["driver_override"])
+    if (bound := sysfs.driver(bdf)) != driver:
+        raise AgentError(
+            f"{bdf} is bound to {bound or 'no driver'} after giving it back to {driver}; see dmesg"
+        )
+
+
+def refuse_unless_assignable(sysfs: Sysfs, bdf: str, together: Sequence[str] = ()) -> None:
+    """Raises AgentError, with the reason, if a guest must not get this function."""
+    sysfs.device(bdf)
+    if sysfs.is_bridge(bdf):
+        raise AgentError(f"{bdf} is a PCI bridge: name the function behind it")
+    if (group := sysfs.group(bdf)) is None:
+        raise AgentError(
+            f"{bdf} has no IOMMU group: switch the IOMMU on in the firmware and on the kernel "
+            "command line (intel_iommu=on); AMD's is on by itself"
+        )
+    others = [
+        m for m in sysfs.group_members(bdf) if m != bdf and m not in together and not sysfs.is_bridge(m)
+    ]
+    if held := [f"{m} ({sysfs.driver(m)})" for m in others if sysfs.driver(m) not in (None, VFIO)]:
+        raise AgentError(f"{bdf} shares IOMMU group {group} with {', '.join(held)}: bind them all or none")
+    if bdf in inuse.management_functions(sysfs):
+        raise AgentError(f"{bdf} carries this host's own network connection")
+    if bdf in inuse.disk_functions(sysfs):
+        raise AgentError(f"{bdf} holds a disk that this host has mounted")
+
+
+def holders(sysfs: Sysfs, bdf: str) -> list[str]:
+    """The processes that hold the VFIO device or group of a function, as "name (pid)"."""
+    paths = {f"/dev/vfio/{sysfs.group(bdf)}", sysfs.vfio_cdev(bdf)} - {None}
+    found = []
+    for process in (sysfs.root / "proc").glob("[0-9]*"):
+        try:
+            if any(str(fd.readlink()) in paths for fd in (process / "fd").iterdir()):
+                found.append(f"{(process / 'comm').read_text().strip()} ({process.name})")
+        except OSError:
+            continue  # it ended meanwhile, or is not ours to look at
+    return found
+
+
+def _override(sysfs: Sysfs, bdf: str) -> str | None:
+    text = sysfs.attribute(bdf, "driver_override")
+    return None if text in (None, "", "(null)") else text
+
+
+def _rebind(sysfs: Sysfs, bdf: str, driver: str | None, override: str | None = VFIO) -> None:
+    """Take a function from its driver and let the kernel probe for `driver`; None leaves it without."""
+    device = sysfs.device(bdf)
+    # order: no other driver may take it between unbind and probe. "\n" clears an override
+    sysfs.write(device / "driver_override", (override or "") + "\n")
+    if sysfs.driver(bdf) not in (None, driver):
+        sysfs.write(device / "driver" / "unbind", bdf)
+    if driver is not None and sysfs.driver(bdf) is None:
+        sysfs.write(sysfs.pci / "drivers_probe", bdf)
+
+
+def _load_driver(sysfs: Sysfs) -> None:
+    if (sysfs.pci / "drivers" / VFIO).is_dir():
+        return
+    if modprobe := shutil.which("modprobe"):
+        subprocess.run([modprobe, VFIO], capture_output=True, check=False, timeout=30)
+    if not (sysfs.pci / "drivers" / VFIO).is_dir():
+        raise AgentError(f"this kernel has no {VFIO} driver: build it with CONFIG_VFIO_PCI")

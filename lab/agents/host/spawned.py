@@ -1,0 +1,180 @@
+"""Processes that live no longer than the agent, with their output from the first byte."""
+
+import fcntl
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..rpc import AgentError, Wire
+
+FIRST_FD = 100
+"""Inherited sockets get numbers from here on: far from what QEMU opens itself, and the same after an exec."""
+_READ_BYTES = 1 << 16
+
+
+class Child:
+    """One process; cpr-exec keeps its PID and its stderr, so this stands for all QEMUs of that PID."""
+
+    def __init__(self, name: str, process: "subprocess.Popen[bytes]", log: Path, wire: Wire) -> None:
+        self.name, self.process, self.log = name, process, log
+        self._wire = wire
+        self._ended = threading.Event()
+        self._reader = threading.Thread(target=self._read, name=f"{name} output", daemon=True)
+        self._reader.start()
+        threading.Thread(target=self._wait, name=f"{name} end", daemon=True).start()
+
+    def kill(self, timeout_s: float = 10.0) -> dict[str, Any]:
+        """Kill its process group, and wait until it is gone.
+
+        Raises:
+            AgentError: if it does not end, as a process that hangs in the kernel.
+        """
+        if not self._ended.is_set():
+            os.killpg(self.process.pid, signal.SIGKILL)
+        return self.reap(timeout_s)
+
+    def reap(self, timeout_s: float) -> dict[str, Any]:
+        """Wait for its end: {status} or {signal}, None the other."""
+        if not self._ended.wait(timeout_s):
+            raise AgentError(f"{self.name} (pid {self.process.pid}) still runs after {timeout_s:g} s")
+        return ending(self.process.returncode)
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        with self.process.stdout as output, self.log.open("ab", buffering=0) as log:
+            rest = b""
+            while data := os.read(output.fileno(), _READ_BYTES):
+                log.write(data)
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    self._say(line)
+            if rest:
+                self._say(rest)
+
+    def _say(self, line: bytes) -> None:
+        text = line.decode(errors="replace").rstrip("\r")
+        t_ns = time.monotonic_ns()
+        self._wire.event("log", where="qemu", process=self.name, level="stderr", text=text, t_src_ns=t_ns)
+
+    def _wait(self) -> None:
+        self.process.wait()
+        self._ended.set()
+        t_ns = time.monotonic_ns()
+        self._reader.join(1.0)  # its last words come before the news of its end
+        self._wire.event(
+            "host.exit",
+            name=self.name,
+            pid=self.process.pid,
+            t_src_ns=t_ns,
+            **ending(self.process.returncode),
+        )
+
+
+def ending(returncode: int) -> dict[str, Any]:
+    """A return code as {status, signal}."""
+    if returncode < 0:
+        return {"status": None, "signal": signal.Signals(-returncode).name}
+    return {"status": returncode, "signal": None}
+
+
+class Spawner:
+    """Starts processes and keeps the agent's ends of their sockets.
+
+    sockets: chardev name -> the agent's end of the socket pair whose other end the process inherited
+    """
+
+    def __init__(self, wire: Wire, folder: Path) -> None:
+        self._wire, self._folder = wire, folder
+        self.children: dict[int, Child] = {}
+        self.sockets: dict[str, socket.socket] = {}
+
+    def spawn(
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str] | None = None,
+        sockets: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Start a process in a session of its own; "{fd:NAME}" in argv becomes the number it inherits.
+
+        env is added to the agent's own environment. The reply says {pid, fds: {name: number}, argv, log}.
+
+        Raises:
+            AgentError: if the program cannot be started.
+        """
+        pairs = {socket_name: socket.socketpair() for socket_name in sockets}
+        fds: dict[str, int] = {}
+        try:
+            for socket_name, (_, theirs) in pairs.items():
+                fds[socket_name] = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, FIRST_FD + len(fds))
+            filled = [_filled(word, fds) for word in argv]
+            child = self._start(name, filled, env or {}, list(fds.values()))
+        except OSError as error:
+            _close([ours for ours, _ in pairs.values()])
+            raise AgentError(
+                f"could not start {name} ({argv[0] if argv else 'empty argv'}): {error}"
+            ) from None
+        finally:
+            _close([theirs for _, theirs in pairs.values()])
+            for fd in fds.values():
+                os.close(fd)
+        for socket_name, (ours, _) in pairs.items():
+            if old := self.sockets.pop(socket_name, None):
+                old.close()
+            self.sockets[socket_name] = ours
+        return {"pid": child.process.pid, "fds": fds, "argv": filled, "log": str(child.log)}
+
+    def child(self, pid: int) -> Child:
+        """Raises AgentError for a process that this agent did not start."""
+        if pid not in self.children:
+            raise AgentError(f"pid {pid} was not started by this agent; it started {sorted(self.children)}")
+        return self.children[pid]
+
+    def kill_all(self) -> list[str]:
+        """Kill all processes; returns what went wrong."""
+        errors = []
+        for child in self.children.values():
+            try:
+                child.kill()
+            except (AgentError, OSError) as error:
+                errors.append(str(error))
+        return errors
+
+    def _start(self, name: str, argv: Sequence[str], env: Mapping[str, str], fds: Sequence[int]) -> Child:
+        # setpriv execs the program, so the PID is the program's; it dies even if SIGKILL ends the agent
+        setpriv = shutil.which("setpriv")
+        prefix = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
+        if shutil.which(argv[0], path=env.get("PATH")) is None:
+            raise FileNotFoundError(f"there is no program {argv[0]!r}")
+        process = subprocess.Popen(
+            [*prefix, *argv],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **env},
+            pass_fds=fds,
+            start_new_session=True,
+        )
+        child = Child(name, process, self._folder / f"{name}-{process.pid}.log", self._wire)
+        self.children[process.pid] = child
+        return child
+
+
+def _filled(word: str, fds: Mapping[str, int]) -> str:
+    for name, number in fds.items():
+        word = word.replace(f"{{fd:{name}}}", str(number))
+    if "{fd:" in word:
+        raise AgentError(f"argv names a socket that was not asked for: {word!r}; sockets: {sorted(fds)}")
+    return word
+
+
+def _close(ends: Sequence[socket.socket]) -> None:
+    for end in ends:
+        end.close()

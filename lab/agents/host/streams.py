@@ -1,0 +1,90 @@
+"""The chardev witness: the host's ends of numbered line streams, each through one QEMU chardev."""
+
+import socket
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from ..numbered import NumberedStream
+from ..rpc import AgentError, Wire
+
+FIRST_CONNECTION_S = 5.0
+_RETRY_S = 0.02
+
+
+class ChardevStream:
+    """One stream, both directions, through a socket we hold or one that QEMU listens on.
+
+    A held socket (backend "fd") has one connection; its end is the end. A path (backend "path") is
+    connected to again and again until `stop`.
+
+    Raises:
+        AgentError: if nothing listens on the path.
+    """
+
+    def __init__(
+        self, wire: Wire, chardev: str, where: "socket.socket | Path", stream: NumberedStream
+    ) -> None:
+        self.stream = stream
+        self.connections = self.eofs = 0
+        self._wire, self._chardev, self._where = wire, chardev, where
+        self._stop, self._connected = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name=f"stream {chardev}", daemon=True)
+        self._thread.start()
+        if not self._connected.wait(FIRST_CONNECTION_S):
+            self.abandon()
+            raise AgentError(f"nothing listens on {where} for chardev {chardev} in {FIRST_CONNECTION_S:g} s")
+
+    def report(self, drain: bool, upto: int | None, timeout_s: float) -> dict[str, Any]:
+        """{chardev, backend, connections, eofs, sent, drained, received {counters}}."""
+        if drain:
+            self.stream.drain()
+        backend = "path" if isinstance(self._where, Path) else "fd"
+        counted = self.stream.report(upto, timeout_s)
+        seen = {"connections": self.connections, "eofs": self.eofs}
+        return {"chardev": self._chardev, "backend": backend} | seen | counted
+
+    def stop(self) -> dict[str, Any]:
+        """End and close the connection; returns the last report."""
+        self.abandon()
+        return self.report(drain=False, upto=None, timeout_s=0)
+
+    def abandon(self) -> None:
+        """End without a word."""
+        self._stop.set()
+        self._thread.join(2.0)
+
+    def _run(self) -> None:
+        while (connection := self._connect()) is not None:
+            self.connections += 1
+            self._say("chardev.open" if self.connections == 1 else "chardev.reopen")
+            self._connected.set()
+            with connection:
+                reason = self.stream.run(connection.fileno(), self._stop)
+            if reason == "stopped":
+                return
+            self.eofs += 1
+            self._say("chardev.eof", reason=reason)
+            if not isinstance(self._where, Path):
+                return
+
+    def _connect(self) -> socket.socket | None:
+        """The next connection; None once we are to stop."""
+        if not isinstance(self._where, Path):
+            self._where.setblocking(False)
+            return self._where
+        while not self._stop.is_set():
+            connection = socket.socket(socket.AF_UNIX)
+            try:
+                connection.connect(str(self._where))
+            except OSError:
+                connection.close()
+                self._stop.wait(_RETRY_S)
+            else:
+                connection.setblocking(False)
+                return connection
+        return None
+
+    def _say(self, kind: str, **data: Any) -> None:
+        self._wire.event(kind, chardev=self._chardev, t_src_ns=time.monotonic_ns(), **data)

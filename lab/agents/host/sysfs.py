@@ -1,0 +1,89 @@
+"""PCI functions as the kernel's sysfs shows them.
+
+Source: Linux Documentation/ABI/testing/sysfs-bus-pci, sysfs-kernel-iommu_groups.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..rpc import AgentError
+
+BRIDGE_CLASS = "0x0604"
+
+
+def write_attribute(path: Path, text: str) -> None:
+    """Write an attribute in one write, as the kernel wants it.
+
+    Raises:
+        AgentError: if the kernel refuses.
+    """
+    try:
+        with path.open("w", encoding="ascii") as file:
+            file.write(text)
+    except OSError as error:
+        raise AgentError(f"could not write {text.strip()!r} to {path}: {error.strerror}") from None
+
+
+@dataclass(frozen=True)
+class Sysfs:
+    """The file trees /sys and /proc below `root`.
+
+    root, write: another folder, and something that acts like the kernel on a write, in self-tests
+    """
+
+    root: Path = Path("/")
+    write: Callable[[Path, str], None] = field(default=write_attribute)
+
+    @property
+    def pci(self) -> Path:
+        return self.root / "sys/bus/pci"
+
+    def bdfs(self) -> list[str]:
+        folder = self.pci / "devices"
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+    def device(self, bdf: str) -> Path:
+        """The folder of a function.
+
+        Raises:
+            AgentError: if there is no such function; the text lists what is there.
+        """
+        folder = self.pci / "devices" / bdf
+        if "/" in bdf or not folder.is_dir():
+            there = ", ".join(f"{b} ({self.driver(b) or 'no driver'})" for b in self.bdfs()) or "none"
+            raise AgentError(f"there is no PCI function {bdf!r}; functions on this host: {there}")
+        return folder
+
+    def attribute(self, bdf: str, name: str) -> str | None:
+        """The text of an attribute; None where the kernel does not offer it."""
+        try:
+            return (self.pci / "devices" / bdf / name).read_text(encoding="ascii").strip()
+        except OSError:
+            return None
+
+    def driver(self, bdf: str) -> str | None:
+        """The driver bound to a function."""
+        return self._target(bdf, "driver")
+
+    def group(self, bdf: str) -> str | None:
+        """The number of its IOMMU group; None where no IOMMU translates for it."""
+        return self._target(bdf, "iommu_group")
+
+    def group_members(self, bdf: str) -> list[str]:
+        folder = self.pci / "devices" / bdf / "iommu_group" / "devices"
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+    def is_bridge(self, bdf: str) -> bool:
+        """Whether it is a PCI bridge or root port: these stay with the host in a group that is given away."""
+        return (self.attribute(bdf, "class") or "").startswith(BRIDGE_CLASS)
+
+    def vfio_cdev(self, bdf: str) -> str | None:
+        """The /dev/vfio/devices/ name of a function bound to vfio-pci."""
+        folder = self.pci / "devices" / bdf / "vfio-dev"
+        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+        return f"/dev/vfio/devices/{names[0]}" if names else None
+
+    def _target(self, bdf: str, link: str) -> str | None:
+        path = self.pci / "devices" / bdf / link
+        return path.readlink().name if path.is_symlink() else None

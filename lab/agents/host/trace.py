@@ -1,0 +1,167 @@
+"""The trace witness: IOMMU events and execs, out of an ftrace instance of our own.
+
+Source: Linux Documentation/trace/ftrace.rst (instances, trace_pipe, trace_marker), trace/events.rst.
+"""
+
+import os
+import re
+import select
+import threading
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..rpc import AgentError, Wire
+from .journal import Entry, Journal
+
+TRACEFS = Path("/sys/kernel/tracing")
+KIND = "trace.instance"
+EVENTS = ("iommu", "sched/sched_process_exec")
+"""Folders below events/ that are switched on."""
+
+FORWARDED = 200
+"""Of each kind of event so many are sent one by one; all are counted."""
+
+_MARK = "tracing_mark_write"
+_AWAKE_S = 5.0
+_POLL_MS = 100
+_LINE = re.compile(
+    r"\s*(?P<task>.+)-(?P<pid>\d+)\s+\[(?P<cpu>\d+)\]\s+\S+\s+(?P<s>\d+)\.(?P<us>\d{6}):\s(?P<name>[^:]+):\s?(?P<text>.*)"
+)
+
+
+@dataclass(frozen=True)
+class TraceLine:
+    """One event. t_ns: CLOCK_MONOTONIC, in whole microseconds, for the trace clock is "mono"."""
+
+    name: str
+    t_ns: int
+    task: str
+    pid: int
+    cpu: int
+    text: str
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The event's key=value pairs, who caused it, and its whole text."""
+        return dict(re.findall(r"(\w+)=(\S+)", self.text)) | {"task": self.task, "text": self.text}
+
+
+def parsed(line: str) -> TraceLine | None:
+    """A line of trace_pipe; None for one that is no event, like "CPU:0 [LOST 7 EVENTS]"."""
+    if (m := _LINE.fullmatch(line)) is None:
+        return None
+    t_ns = int(m["s"]) * 1_000_000_000 + int(m["us"]) * 1000
+    return TraceLine(m["name"], t_ns, m["task"], int(m["pid"]), int(m["cpu"]), m["text"])
+
+
+def lost(stats: Iterable[str]) -> int:
+    """Events that the ring buffers had no room for; `stats`: the texts of per_cpu/cpu*/stats."""
+    found = (re.findall(r"^(?:overrun|commit overrun|dropped events): (\d+)", text, re.M) for text in stats)
+    return sum(int(number) for numbers in found for number in numbers)
+
+
+def remove(entry: Entry) -> None:
+    """Undo KIND."""
+    with suppress(FileNotFoundError):
+        Path(entry.what).rmdir()
+
+
+class TraceWatch:
+    """Traces from construction to `stop`: event "trace.event" each, "trace.close" with the counts at the end.
+
+    That it was awake is proved: a marker written at the start and one at the end must come back.
+
+    Raises:
+        AgentError: no tracefs, not root, or the first marker does not come back.
+    """
+
+    def __init__(self, wire: Wire, journal: Journal, update: int, tracefs: Path = TRACEFS) -> None:
+        self._wire, self._journal, self._update = wire, journal, update
+        self._folder = tracefs / "instances" / "cprlab"
+        self._counts: Counter[str] = Counter()
+        self._marks: set[str] = set()
+        self._marked = threading.Condition()
+        self._stop = threading.Event()
+        self._entry = journal.begin(KIND, str(self._folder), {}, {})
+        try:
+            self._systems = self._switch_on()
+            self._pipe = os.open(self._folder / "trace_pipe", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError as error:
+            with suppress(AgentError, OSError):
+                journal.undo(self._entry)
+            raise AgentError(
+                f"cannot trace: {error}; is tracefs mounted on {tracefs}, are we root?"
+            ) from None
+        self._thread = threading.Thread(target=self._run, name="trace", daemon=True)
+        self._thread.start()
+        wire.event("trace.open", update=update)
+        self._prove_awake("open")
+
+    def stop(self) -> dict[str, Any]:
+        """End; everything traced until now is sent when this returns {counts, lost}."""
+        self._prove_awake("close")
+        self.abandon()
+        counts = {name: n for name, n in self._counts.items() if name != _MARK}
+        stats = [path.read_text() for path in self._folder.glob("per_cpu/cpu*/stats")]
+        report = {"counts": counts, "lost": lost(stats)}
+        self._journal.undo(self._entry)
+        self._wire.event("trace.close", update=self._update, **report)
+        return report
+
+    def abandon(self) -> None:
+        """End without a word."""
+        self._stop.set()
+        self._thread.join(2.0)
+
+    def _switch_on(self) -> Mapping[str, str]:
+        """Make the instance, switch its events on, and return event name -> "system:name"."""
+        with suppress(FileExistsError):
+            self._folder.mkdir()
+        (self._folder / "trace_clock").write_text("mono")
+        systems: dict[str, str] = {}
+        for event in EVENTS:
+            enabled = self._folder / "events" / event
+            (enabled / "enable").write_text("1")
+            names = [enabled] if "/" in event else [path for path in enabled.iterdir() if path.is_dir()]
+            systems |= {path.name: f"{path.parent.name}:{path.name}" for path in names}
+        return systems
+
+    def _prove_awake(self, when: str) -> None:
+        mark = f"cprlab {when} {self._update}"
+        (self._folder / "trace_marker").write_text(mark)
+        with self._marked:
+            if not self._marked.wait_for(lambda: mark in self._marks, _AWAKE_S):
+                reason = f"the marker {mark!r} did not come back in {_AWAKE_S:g} s"
+                self._wire.event("witness.blind", witness="trace", reason=reason)
+
+    def _run(self) -> None:
+        poll = select.poll()
+        poll.register(self._pipe, select.POLLIN)
+        rest = b""
+        try:
+            while not self._stop.is_set():
+                poll.poll(_POLL_MS)
+                with suppress(BlockingIOError):
+                    *lines, rest = (rest + os.read(self._pipe, 1 << 16)).split(b"\n")
+                    for line in lines:
+                        self._take(line.decode(errors="replace"))
+        except OSError as error:
+            self._wire.event("witness.blind", witness="trace", reason=f"{error}")
+        finally:
+            os.close(self._pipe)
+
+    def _take(self, line: str) -> None:
+        if (event := parsed(line)) is None:
+            return
+        name = self._systems.get(event.name, event.name)
+        self._counts[name] += 1
+        if name == _MARK:
+            with self._marked:
+                self._marks.add(event.text)
+                self._marked.notify_all()
+        elif self._counts[name] <= FORWARDED:
+            self._wire.event("trace.event", name=name, t_src_ns=event.t_ns, fields=event.fields)

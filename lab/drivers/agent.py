@@ -1,0 +1,237 @@
+"""The host agent from the controller's side: brought to the host, started, called, ended."""
+
+import collections
+import tempfile
+import threading
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+from lab import agents
+from lab.errors import BenchError
+from lab.link import AgentLink, Receiver
+
+STDERR_LINES = 20
+"""So much of what the agent prints is kept for messages."""
+
+_START_S = 60.0
+_EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
+
+
+class Stream(Protocol):
+    """A command that runs on the host."""
+
+    @property
+    def stdin(self) -> BinaryIO: ...
+    @property
+    def stdout(self) -> BinaryIO: ...
+    @property
+    def stderr(self) -> BinaryIO: ...
+    def close(self) -> None: ...
+
+
+class Connection(Protocol):
+    """How to reach the host: `lab.drivers.ssh.HostConnection`."""
+
+    def stream(self, argv: Sequence[str]) -> Stream: ...
+    def put_blob(self, local: Path) -> str: ...
+
+
+@dataclass(frozen=True)
+class Spawned:
+    """A process that the agent started.
+
+    fds:  chardev name -> the descriptor number that it inherited
+    argv: as it was started, descriptor numbers filled in
+    log:  file on the host with its output
+    """
+
+    pid: int
+    fds: Mapping[str, int]
+    argv: tuple[str, ...]
+    log: str
+
+
+class HostAgent:
+    """A session with the host agent; a context manager.
+
+    What it bound, started or switched on is undone when it ends, also if the controller is killed.
+    `process`, `pfns`, `interrupts` and `device` return what the agent's modules of that name describe.
+
+    receiver: gets its events and rows; may be set later
+    options:  for the agent's command line
+
+    Raises:
+        BenchError: from every call, if the agent does not answer; AgentRefusal if it cannot do it.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        receiver: Receiver | None = None,
+        *,
+        name: str = "host agent",
+        options: Sequence[str] = (),
+    ) -> None:
+        self.name = name
+        self._connection, self._receiver, self._options = connection, receiver, options
+        self._said: collections.deque[str] = collections.deque(maxlen=STDERR_LINES)
+        self.facts: Mapping[str, Any] = {}
+
+    def __enter__(self) -> "HostAgent":
+        self._stream = self._connection.stream(
+            [
+                "env",
+                f"PYTHONPATH={put_agents(self._connection)}",
+                "python3",
+                "-m",
+                "agents.host",
+                *self._options,
+            ]
+        )
+        self._ears = threading.Thread(target=self._listen, name=f"{self.name} stderr", daemon=True)
+        self._ears.start()
+        self.link = AgentLink(self.name, self._stream.stdout, self._stream.stdin, self._receiver)
+        try:
+            self.facts = self.link.call("hello", timeout_s=_START_S)
+        except BenchError as error:
+            self.__exit__()
+            raise BenchError(
+                f"the {self.name} did not start: {error}; it said: {self.said or 'nothing'}"
+            ) from None
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.link.close()
+        # the agent's stdout ends when it has undone everything
+        self.link.closed.wait(timeout=_START_S)
+        self._stream.close()
+
+    @property
+    def said(self) -> str:
+        """The last lines that the agent printed: why it could not start, or what it could not undo."""
+        return "\n".join(self._said)
+
+    def listen(self, receiver: Receiver | None) -> None:
+        """Give events and rows to another receiver from now on."""
+        self.link.receiver = receiver
+
+    def clock_ns(self) -> int:
+        return int(self.link.call("clock")["t_ns"])
+
+    def epoch(self, number: int) -> None:
+        self.link.call("epoch", number=number)
+
+    def capabilities(self) -> dict[str, Any]:
+        return self._dict("capabilities")
+
+    def functions(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self.link.call("functions")
+        return found
+
+    def qemu_version(self, path: str) -> str:
+        return str(self.link.call("qemu_version", timeout_s=60, path=path))
+
+    def bind(self, bdf: str, together: Sequence[str] = ()) -> dict[str, Any]:
+        """Bind a function to vfio-pci: {driver_before, vfio_cdev, group}."""
+        return self._dict("bind", bdf=bdf, together=list(together))
+
+    def give_back(self, bdf: str) -> None:
+        self.link.call("give_back", bdf=bdf)
+
+    def restore(self) -> list[dict[str, Any]]:
+        """Undo every change to the host: [{kind, what, before, error if it failed}]."""
+        undone: list[dict[str, Any]] = self.link.call("restore", timeout_s=60)
+        return undone
+
+    def spawn(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        sockets: Sequence[str] = (),
+    ) -> Spawned:
+        """Start a process; "{fd:NAME}" in argv becomes the descriptor of the socket NAME."""
+        reply = self._dict("spawn", name=name, argv=list(argv), env=dict(env or {}), sockets=list(sockets))
+        return Spawned(reply["pid"], reply["fds"], tuple(reply["argv"]), reply["log"])
+
+    def reap(self, pid: int, wait_s: float = 10.0) -> dict[str, Any]:
+        """Wait for the end of a spawned process: {status, signal}, one of them None."""
+        return self._dict("reap", wait_s + 10, pid=pid, wait_s=wait_s)
+
+    def kill(self, pid: int) -> dict[str, Any]:
+        return self._dict("kill", pid=pid)
+
+    def process(self, pid: int) -> dict[str, Any]:
+        return self._dict("process", pid=pid)
+
+    def pfns(self, pid: int, offsets: Sequence[int], hint: str = "memfd:") -> list[list[int]]:
+        """[[offset, pfn, inode]]"""
+        pages: list[list[int]] = self.link.call("pfns", pid=pid, offsets=list(offsets), hint=hint)
+        return pages
+
+    def interrupts(self, bdf: str) -> dict[str, int]:
+        return self._dict("interrupts", bdf=bdf)
+
+    def device(self, bdf: str) -> dict[str, Any]:
+        return self._dict("device", bdf=bdf)
+
+    def watch_pins(self, pid: int, period_ms: float = 10.0) -> None:
+        self.link.call("watch_pins", pid=pid, period_ms=period_ms)
+
+    def watch_kmsg(self) -> None:
+        self.link.call("watch_kmsg")
+
+    def watch_trace(self, update: int) -> None:
+        self.link.call("watch_trace", update=update)
+
+    def unwatch_trace(self, update: int) -> dict[str, Any]:
+        """{counts, lost}"""
+        return self._dict("unwatch_trace", update=update)
+
+    def stop_watch(self, name: str) -> dict[str, Any]:
+        return self._dict("stop_watch", name=name)
+
+    def stream_open(self, chardev: str, backend: str, path: str | None = None, rate_hz: float = 50.0) -> None:
+        self.link.call("stream_open", chardev=chardev, backend=backend, path=path, rate_hz=rate_hz)
+
+    def stream_report(
+        self, chardev: str, drain: bool = False, upto: int | None = None, wait_s: float = 5.0
+    ) -> dict[str, Any]:
+        return self._dict(
+            "stream_report", wait_s + 20, chardev=chardev, drain=drain, upto=upto, wait_s=wait_s
+        )
+
+    def stream_close(self, chardev: str) -> dict[str, Any]:
+        return self._dict("stream_close", chardev=chardev)
+
+    def _dict(self, call: str, patience_s: float = 30.0, /, **args: Any) -> dict[str, Any]:
+        reply: dict[str, Any] = self.link.call(call, patience_s, **args)
+        return reply
+
+    def _listen(self) -> None:
+        try:
+            for line in self._stream.stderr:
+                self._said.append(line.decode(errors="replace").rstrip())
+        except (OSError, ValueError):
+            pass  # the stream was closed
+
+
+def put_agents(connection: Connection) -> str:
+    """Bring lab/agents to a host as a zip file; returns what PYTHONPATH must name there."""
+    with tempfile.TemporaryDirectory() as folder:
+        packed = Path(folder) / "agents.zip"
+        pack(packed)
+        return connection.put_blob(packed)
+
+
+def pack(path: Path) -> None:
+    """Write lab/agents as package `agents`: the same bytes for the same sources, so that it is sent once."""
+    source = Path(agents.__file__).parent
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(source.rglob("*.py")):
+            entry = zipfile.ZipInfo(f"agents/{file.relative_to(source)}", _EPOCH_OF_ZIP)
+            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
