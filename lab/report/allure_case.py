@@ -1,0 +1,144 @@
+"""Shows one case in Allure: labels, a step per checker, the picture, the evidence."""
+
+# allure-pytest is typed in part: attach.file and dynamic.label are not
+# mypy: disallow-untyped-calls=False
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import allure
+from allure_commons.types import AttachmentType
+
+from lab.errors import Inconclusive
+from lab.report import tables
+from lab.report.case_folder import CaseFolder, Measurement, last, new_argv, old_argv
+from lab.report.labels import labels, severity
+from lab.report.picture import draw
+from lab.report.reproduce import command_line, script
+from lab.timeline import Timeline
+from lab.verdict import Outcome, Verdict, worst
+
+TAIL_BYTES = 2 << 20
+LOGS = {
+    "console-guest.log": "guest console",
+    "console-host.log": "bench host console",
+    "dmesg-host.log": "bench host kernel log",
+    "qemu-old.log": "old QEMU stderr",
+    "qemu-new.log": "new QEMU stderr",
+    "timeline.jsonl": "timeline",
+}
+
+
+def show_verdicts(folder: Path, verdicts: Sequence[Verdict], measurements: Sequence[Measurement]) -> None:
+    """Put what was judged and its evidence into the running test.
+
+    Call within the test, after verdicts.json is written and before `raise_for`. Never raises for
+    what the evidence holds: a report that cannot be drawn must not change a verdict.
+    """
+    case = CaseFolder(folder)
+    timeline = case.timeline()
+    label(timeline, [verdict.checker for verdict in verdicts])
+    allure.dynamic.description_html(_description(verdicts, measurements))
+    for verdict in verdicts:
+        step(verdict)
+    _attach_picture(case, timeline, str(worst(verdicts)))
+    _html("verdicts", tables.verdict_table(verdicts))
+    _text("verdicts (text)", tables.verdict_text(verdicts))
+    if measurements:
+        _html("pauses and other numbers, by clock", tables.measurement_table(measurements))
+    show_commands(folder)
+
+
+def label(timeline: Timeline, checkers: Sequence[str]) -> None:
+    """Set the labels of the running test from what was recorded so far."""
+    for name, value in labels(timeline).items():
+        allure.dynamic.label(name, value)
+    allure.dynamic.severity(severity(list(checkers)))
+
+
+def step(verdict: Verdict) -> None:
+    """A step that passed, failed or is broken as its verdict says; raises nothing."""
+    with (
+        contextlib.suppress(AssertionError, Inconclusive),
+        allure.step(f"{verdict.checker}: {verdict.summary}"),
+    ):
+        if verdict.outcome is Outcome.FAIL:
+            raise AssertionError(str(verdict))
+        if verdict.outcome is Outcome.UNKNOWN:
+            raise Inconclusive(str(verdict))
+
+
+def show_commands(folder: Path) -> None:
+    """Write reproduce.sh, and attach it with versions, the commands of both QEMUs and the QMP transcript."""
+    case = CaseFolder(folder)
+    timeline, qmp = case.timeline(), case.qmp()
+    old, new = old_argv(case, timeline), new_argv(timeline)
+    if old:
+        told = [line["execute"] for line in qmp if "execute" in line]
+        versions = {name: str(value) for name, value in last(timeline, "versions").items()}
+        nodeid = str(last(timeline, "case").get("nodeid", folder.name))
+        (folder / "reproduce.sh").write_text(script(nodeid, old, told, versions), encoding="utf-8")
+        _text("reproduce.sh", case.text("reproduce.sh"))
+    facts = {**last(timeline, "case"), **last(timeline, "versions")}
+    if facts:
+        _html("versions and parameters", tables.facts_table(facts))
+    for title, argv in (("old QEMU", old), ("new QEMU", new)):
+        if argv:
+            _text(f"command of {title}", command_line(argv))
+    if qmp:
+        _text("QMP transcript, old and new QEMU", tables.transcript(qmp))
+
+
+def show_logs(folder: Path) -> None:
+    """Attach consoles, logs and the timeline.
+
+    Call when nothing writes to them any more, in the tear-down of the fixture that owns the
+    evidence. Of a longer file the end is shown; all of it is in the run record.
+    """
+    case = CaseFolder(folder)
+    for file, title in LOGS.items():
+        if text := case.text(file):
+            whole = len(text) <= TAIL_BYTES
+            _text(title if whole else f"{title} (the end; all of it is {file})", text[-TAIL_BYTES:])
+    logged = [
+        f"{event.data.get('where')} {event.data.get('level')}: {event.data.get('text')}"
+        for event in case.timeline().of("log")
+    ]
+    if logged:
+        _text("log lines that were judged", "\n".join(logged))
+
+
+def show_unjudged(folder: Path) -> None:
+    """For a case that died before its verdict: labels, picture and commands as far as they go."""
+    case = CaseFolder(folder)
+    timeline = case.timeline()
+    _attach_picture(case, timeline, "NOT JUDGED")
+    show_commands(folder)
+
+
+def _attach_picture(case: CaseFolder, timeline: Timeline, verdict: str) -> None:
+    name = str(last(timeline, "case").get("nodeid", case.path.name)).split("::")[-1]
+    try:
+        pictures = draw(timeline, case.path / "pictures", name, verdict)
+    except Exception as crash:  # damaged evidence must not take the verdict with it
+        _text("the picture could not be drawn", f"{type(crash).__name__}: {crash}")
+        return
+    for picture in pictures:
+        allure.attach.file(str(picture), f"picture: {picture.stem}", AttachmentType.PNG)
+        allure.attach.file(
+            str(picture.with_suffix(".svg")), f"picture: {picture.stem} (SVG)", AttachmentType.SVG
+        )
+
+
+def _description(verdicts: Sequence[Verdict], measurements: Sequence[Measurement]) -> str:
+    numbers = tables.measurement_table(measurements) if measurements else ""
+    return f"<p><b>{worst(verdicts)}</b></p>{tables.verdict_table(verdicts)}{numbers}"
+
+
+def _html(name: str, body: str) -> None:
+    allure.attach(tables.page(body), name, AttachmentType.HTML)
+
+
+def _text(name: str, text: str) -> None:
+    allure.attach(text, name, AttachmentType.TEXT)

@@ -1,0 +1,108 @@
+"""What Allure is told about a run beside the results: configuration, environment, metrics. Pure."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lab.report.case_folder import Measurement
+
+CATEGORIES: list[dict[str, Any]] = [
+    {"name": "Product defect", "matchers": {"statuses": ["failed"]}, "groupBy": ["severity"]},
+    {
+        "name": "Inconclusive",
+        "matchers": {"statuses": ["broken"], "message": "(?:UNKNOWN|Inconclusive|not judged|never judged)"},
+    },
+    {"name": "Lab fault", "matchers": {"statuses": ["broken"]}},
+    {"name": "Known QEMU defect", "matchers": {"statuses": ["skipped"], "message": "(?:xfail|XFAIL)"}},
+    {"name": "Not run", "matchers": {"statuses": ["skipped", "unknown"]}},
+]
+"""The first that matches counts; a message is matched as a regular expression."""
+
+CONFIG = """\
+// written by cprlab; one report, no network
+const settings = {settings};
+for (const rule of settings.categories.rules)
+  if (rule.matchers.message) rule.matchers.message = new RegExp(rule.matchers.message);
+settings.environments = {{
+  bench: {{
+    name: {bench},
+    matcher: () => true,
+  }},
+}};
+export default settings;
+"""
+
+
+def config(
+    name: str, bench: str, output: Path, history: Path | None, metrics: Mapping[str, Measurement]
+) -> str:
+    """The text of allurerc.mjs.
+
+    history: file that collects runs; None leaves this run out of it
+    metrics: a measurement for each metric key, for its title and unit
+    """
+    settings: dict[str, Any] = {
+        "name": name,
+        "output": str(output),
+        "categories": {"rules": CATEGORIES},
+        "performance": {
+            "metrics": {
+                key: {"title": f"{m.name} ({m.clock})", "unit": m.unit, "better": "lower"}
+                for key, m in metrics.items()
+            }
+        },
+        "plugins": {
+            "awesome": {
+                "options": {
+                    "singleFile": True,
+                    "reportName": name,
+                    "groupBy": ["parentSuite", "epic", "feature"],
+                    "theme": "auto",
+                    "reportLanguage": "en",
+                }
+            }
+        },
+    }
+    if history is not None:
+        settings |= {"historyPath": str(history), "appendHistory": True, "historyLimit": 50}
+    return CONFIG.format(settings=json.dumps(settings, indent=2), bench=json.dumps(bench))
+
+
+def properties(values: Mapping[str, Any]) -> str:
+    """The text of environment.properties, for what holds of the whole run."""
+    lines = []
+    for name, value in values.items():
+        key = name.replace("\\", "\\\\").replace(" ", "\\ ").replace("=", "\\=").replace(":", "\\:")
+        text = " ".join(str(value).split()).replace("\\", "\\\\")
+        lines.append(f"{key} = {text}\n")
+    return "".join(lines)
+
+
+def executor(run_id: str) -> dict[str, Any]:
+    """executor.json: who ran this."""
+    return {"name": "cprlab", "type": "cprlab", "buildName": run_id, "reportName": f"cprlab {run_id}"}
+
+
+def metric_key(case: str, measurement: Measurement) -> str:
+    """A key that is the same in every run, by which Allure draws the trend."""
+    words = f"{case} {measurement.name} {measurement.clock}"
+    return "-".join("".join(c if c.isalnum() else " " for c in words.lower()).split())
+
+
+def performance(
+    cases: Iterable[tuple[str, Sequence[Measurement]]], start_ms: int, stop_ms: int
+) -> tuple[list[dict[str, Any]], dict[str, Measurement]]:
+    """The samples of cprlab-perf.json, and a measurement by key for the configuration.
+
+    Only times are shown as metrics: of them, lower is better.
+    """
+    samples, metrics = [], {}
+    for case, measurements in cases:
+        for number, one in enumerate(m for m in measurements if m.unit in ("s", "ms", "us", "ns")):
+            key = metric_key(case, one)
+            metrics[key] = Measurement(f"{case}: {one.name}", one.value, one.unit, one.clock)
+            samples.append(
+                {"id": f"{key}-{number}", "key": key, "value": one.value, "start": start_ms, "stop": stop_ms}
+            )
+    return samples, metrics

@@ -1,0 +1,138 @@
+"""pytest plug-in: keeps the run record of a session, and tells `cprlab run` how it goes.
+
+Active when a run is asked for by --cprlab-run, or a bench by labgrid's --lg-env; self-tests make
+no run record.
+"""
+
+import json
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.errors import LabUsageError
+from lab.report.case_folder import CaseFolder
+from lab.run_record import CaseResult, RunRecord, Status, new_run_id
+from lab.verdict import worst
+
+_RUN: "pytest.StashKey[Run]" = pytest.StashKey()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("cprlab")
+    group.addoption("--cprlab-run", metavar="DIR", help="write the run record into this new folder")
+    group.addoption(
+        "--cprlab-runs-dir", metavar="DIR", default="runs", help="where run records go (default: runs)"
+    )
+    group.addoption(
+        "--cprlab-progress-fd", type=int, metavar="N", help="descriptor for progress as JSON lines"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)  # before allure and junitxml read their options
+def pytest_configure(config: pytest.Config) -> None:
+    asked = config.getoption("--cprlab-run")
+    if asked is None and not config.getoption("lg_env", None):
+        return
+    folder = Path(asked or Path(config.getoption("--cprlab-runs-dir")) / new_run_id()).absolute()
+    try:
+        record = RunRecord.create(folder, sys.argv)
+    except LabUsageError as error:
+        raise pytest.UsageError(str(error)) from error
+    for option, value in (("allure_report_dir", record.allure_results), ("xmlpath", record.junit)):
+        if not getattr(config.option, option, None):
+            setattr(config.option, option, str(value))
+    run = Run(record, config.getoption("--cprlab-progress-fd"))
+    config.stash[_RUN] = run
+    config.pluginmanager.register(run, "cprlab-run")
+
+
+def run_record(config: pytest.Config) -> RunRecord | None:
+    """The record of this session; None in self-tests."""
+    run = config.stash.get(_RUN, None)
+    return run.record if run else None
+
+
+class Run:
+    """The hooks of one session."""
+
+    def __init__(self, record: RunRecord, progress_fd: int | None) -> None:
+        self.record = record
+        self._fd = progress_fd
+        self._seconds = 0.0
+        self._status: Status = "passed"
+        self._reason = ""
+        if progress_fd is not None:
+            threading.Thread(target=_follow_reader, args=(progress_fd,), daemon=True).start()
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        self._tell("collected", cases=[item.nodeid for item in session.items])
+
+    def pytest_runtest_logstart(self, nodeid: str) -> None:
+        self._seconds, self._status, self._reason = 0.0, "passed", ""
+        self._tell("start", nodeid=nodeid)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: "pytest.CallInfo[None]") -> Iterator[None]:
+        report: pytest.TestReport = yield  # type: ignore[misc]  # a wrapper's yield gives the report
+        self._seconds += call.duration
+        status = status_of(report, call)
+        if _BADNESS.index(status) > _BADNESS.index(self._status):
+            self._status, self._reason = status, _one_line(report, call)
+        return report  # type: ignore[return-value]
+
+    def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        folder = self.record.folder_of(nodeid)
+        verdicts = CaseFolder(folder).verdicts() if folder else []
+        outcome = str(worst(verdicts)) if verdicts else None
+        name = folder.name if folder else None
+        result = CaseResult(nodeid, name, self._status, outcome, round(self._seconds, 3), self._reason)
+        self.record.case_finished(result)
+        self._tell("end", nodeid=nodeid, status=self._status, outcome=outcome, seconds=self._seconds)
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        self.record.finish(int(exitstatus))
+
+    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        terminalreporter.write_line(
+            f"run record: {self.record.folder}; to read it: cprlab report {self.record.folder}"
+        )
+
+    def _tell(self, event: str, **data: Any) -> None:
+        if self._fd is not None:
+            os.write(self._fd, json.dumps({"event": event, **data}).encode() + b"\n")
+
+
+_BADNESS: list[Status] = ["passed", "xfailed", "skipped", "broken", "failed"]
+
+
+def status_of(report: pytest.TestReport, call: "pytest.CallInfo[None]") -> Status:
+    """As Allure says it: an AssertionError of the test itself is failed, any other error broken."""
+    if hasattr(report, "wasxfail"):
+        return "xfailed" if report.skipped else "failed"
+    if report.skipped:
+        return "skipped"
+    if report.passed:
+        return "passed"
+    asserted = call.excinfo is None or call.excinfo.errisinstance(AssertionError)
+    return "failed" if asserted and report.when == "call" else "broken"
+
+
+def _one_line(report: pytest.TestReport, call: "pytest.CallInfo[None]") -> str:
+    text = str(call.excinfo.value) if call.excinfo else str(report.longrepr)
+    kind = f"{call.excinfo.typename}: " if call.excinfo else ""
+    return f"{kind}{(text.strip() or 'no reason given').splitlines()[0]}"[:500]
+
+
+def _follow_reader(fd: int) -> None:
+    """End the session in order when whoever reads our progress is gone, even by SIGKILL."""
+    poll = select.poll()
+    poll.register(fd, 0)  # the reader's end of a pipe closing is an error condition of ours
+    poll.poll()
+    os.kill(os.getpid(), signal.SIGINT)

@@ -1,0 +1,83 @@
+"""Tables and transcripts of the report, as HTML and as text."""
+
+import html
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from lab.report.case_folder import Measurement
+from lab.verdict import Outcome, Verdict
+
+STYLE = """<style>
+body { font: 14px/1.45 system-ui, "DejaVu Sans", sans-serif; margin: 12px; color: #1b1b1b; background: #fff; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; vertical-align: top; padding: 5px 10px; border-bottom: 1px solid #ddd; }
+td.number { text-align: right; font-variant-numeric: tabular-nums; }
+</style>"""
+
+COLOUR = {Outcome.PASS: "#00704f", Outcome.FAIL: "#b34700", Outcome.UNKNOWN: "#805600"}
+
+
+def page(body: str) -> str:
+    """An HTML document for an attachment."""
+    return f"<!doctype html><html><head><meta charset='utf-8'>{STYLE}</head><body>{body}</body></html>"
+
+
+def verdict_table(verdicts: Sequence[Verdict]) -> str:
+    """The verdicts, the bad ones first; for a page, or a description where only inline style counts."""
+    ordered = sorted(verdicts, key=lambda verdict: -verdict.outcome.badness)
+    rows = [
+        (
+            f'<b style="color: {COLOUR[v.outcome]}">{v.outcome}</b>',
+            html.escape(v.checker),
+            html.escape(v.summary),
+            html.escape(_events(v)),
+        )
+        for v in ordered
+    ]
+    return _table(("verdict", "checker", "what was seen", "events"), rows)
+
+
+def verdict_text(verdicts: Sequence[Verdict]) -> str:
+    """The verdicts, one a line, the bad ones first."""
+    return "".join(f"{v}\n" for v in sorted(verdicts, key=lambda verdict: -verdict.outcome.badness))
+
+
+def measurement_table(measurements: Iterable[Measurement]) -> str:
+    """Numbers, each with the clock it was taken by: numbers of different clocks do not compare."""
+    rows = [
+        (html.escape(m.name), f"{m.value:,.6g}", html.escape(m.unit), html.escape(m.clock))
+        for m in measurements
+    ]
+    return _table(("measured", "value", "unit", "by the clock of"), rows)
+
+
+def facts_table(facts: Mapping[str, Any]) -> str:
+    """Names and values."""
+    return _table(("", ""), [(html.escape(k), html.escape(str(v))) for k, v in facts.items()])
+
+
+def transcript(lines: Iterable[Mapping[str, Any]]) -> str:
+    """The QMP transcript for people: seconds, side, direction, message."""
+    text = []
+    zero: int | None = None
+    for line in lines:
+        zero = int(line.get("t_ns", 0)) if zero is None else zero
+        seconds = (int(line.get("t_ns", 0)) - zero) / 1e9
+        body = {k: v for k, v in line.items() if k not in ("t_ns", "side", "update")}
+        for what, message in body.items():
+            arrow = "→" if what == "execute" else "←"
+            told = f"{seconds:9.3f} {line.get('side', '?'):>3} {arrow} {what:8} {json.dumps(message)}"
+            text.append(told + "\n")
+    return "".join(text)
+
+
+def _events(verdict: Verdict) -> str:
+    shown = ", ".join(map(str, verdict.evidence[:6]))
+    return shown + (f" and {len(verdict.evidence) - 6} more" if len(verdict.evidence) > 6 else "")
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    cells = "".join(f"<th>{name}</th>" for name in head) if any(head) else ""
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table>{f'<thead><tr>{cells}</tr></thead>' if cells else ''}<tbody>{body}</tbody></table>"

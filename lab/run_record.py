@@ -1,0 +1,191 @@
+"""The record of one run: its folder, `run.json`, and a folder for each case.
+
+`run.json` is written whole at the start, whenever a fact becomes known, and at the end, each time
+by rename, so that whoever reads it reads all of it. `end` stays null until the run ended by itself.
+"""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from lab.errors import LabUsageError
+
+SCHEMA_VERSION = 1
+LONGEST_NAME = 100
+
+Status = Literal["passed", "failed", "broken", "skipped", "xfailed"]
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """How one case ended.
+
+    folder:  its folder, relative to the run; None if it died before it had one
+    status:  what the test runner says
+    outcome: the worst verdict; None if nothing was judged
+    reason:  one line for what did not pass
+    """
+
+    nodeid: str
+    folder: str | None
+    status: Status
+    outcome: str | None
+    seconds: float
+    reason: str = ""
+
+
+class RunRecord:
+    """The folder of one run while it is being written."""
+
+    def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self._facts = dict(facts)
+        self._lock = threading.Lock()
+        self._folders: dict[str, str] = {}
+
+    @classmethod
+    def create(cls, folder: Path, argv: Sequence[str]) -> "RunRecord":
+        """Begin a run in a new or empty folder, named by its id.
+
+        Raises:
+            LabUsageError: if a run is recorded there already, or it cannot be written.
+        """
+        if (folder / "run.json").exists():
+            raise LabUsageError(f"{folder} holds a run already: name another folder")
+        facts = {
+            "schema_version": SCHEMA_VERSION,
+            "run_id": folder.name,
+            "bench": None,
+            "versions": {},
+            "argv": list(argv),
+            "commit": commit_of(Path(__file__).parent),
+            "seed": None,
+            "start": now(),
+            "end": None,
+            "exit_status": None,
+            "cases": [],
+        }
+        record = cls(folder, facts)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            record._write()
+        except OSError as error:
+            raise LabUsageError(f"the run record cannot be written: {error}") from error
+        return record
+
+    @property
+    def allure_results(self) -> Path:
+        return self.folder / "allure-results"
+
+    @property
+    def junit(self) -> Path:
+        return self.folder / "junit.xml"
+
+    def new_case_folder(self, nodeid: str) -> Path:
+        """Make the folder of a case; a case that runs again gets another one, numbered."""
+        name = case_name(nodeid)
+        with self._lock:
+            folder = self.folder / name
+            number = 1
+            while folder.exists():
+                number += 1
+                folder = self.folder / f"{name}.{number}"
+            folder.mkdir(parents=True)
+            self._folders[nodeid] = folder.name
+        return folder
+
+    def folder_of(self, nodeid: str) -> Path | None:
+        """The last folder made for a case."""
+        name = self._folders.get(nodeid)
+        return self.folder / name if name else None
+
+    def note(self, **facts: Any) -> None:
+        """Record facts of the whole run: bench, versions, seed. Versions add up, the rest is replaced."""
+        with self._lock:
+            versions = {**self._facts["versions"], **facts.pop("versions", {})}
+            self._facts |= {**facts, "versions": versions}
+            self._write()
+
+    def case_finished(self, result: CaseResult) -> None:
+        """Record how a case ended."""
+        with self._lock:
+            self._facts["cases"].append(asdict(result))
+            self._write()
+
+    def finish(self, exit_status: int) -> None:
+        """Record the end; exit_status is the test runner's."""
+        with self._lock:
+            self._facts |= {"end": now(), "exit_status": exit_status}
+            self._write()
+
+    def _write(self) -> None:
+        partial = self.folder / ".run.json.partial"
+        with partial.open("w", encoding="utf-8") as file:
+            json.dump(self._facts, file, indent=2)
+            file.write("\n")
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(self.folder / "run.json")
+
+
+def new_run_id() -> str:
+    """Sorts by time, and two runs of one second differ: 20261123T142233Z-1f3a."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+
+
+def now() -> str:
+    """UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def case_name(nodeid: str) -> str:
+    """A folder name for a node id: the same in every run, readable, safe in any file system.
+
+    testcases/test_cpr_exec_nic.py::test_dma_survives[type1] -> test_cpr_exec_nic.test_dma_survives.type1
+
+    A short hash is added where the readable part alone could be that of another node id.
+    """
+    path, _, rest = nodeid.partition("::")
+    readable = f"{Path(path).stem}.{rest.replace('::', '.').replace('[', '.').rstrip(']')}".strip(".")
+    safe = re.sub(r"[^A-Za-z0-9_.=-]+", "-", readable)
+    if safe == readable and len(safe) <= LONGEST_NAME and path.count("/") <= 1 and ".." not in safe:
+        return safe
+    short = safe.replace("..", ".")[:LONGEST_NAME].strip(".-")
+    return f"{short}-{hashlib.sha256(nodeid.encode()).hexdigest()[:8]}"
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """What `run.json` says.
+
+    Raises:
+        LabUsageError: if the folder holds no run, or run.json is damaged.
+    """
+    path = folder / "run.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise LabUsageError(f"{folder} is no run record: it has no run.json") from None
+    except (OSError, ValueError) as error:
+        raise LabUsageError(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict):
+        raise LabUsageError(f"{path} is damaged: it holds no object")
+    return found
+
+
+def commit_of(folder: Path) -> str | None:
+    """The commit of the checkout, with "+" when files differ from it; None outside one."""
+    try:
+        argv = ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"]
+        done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
