@@ -1,8 +1,8 @@
 """Images of the virtual bench: built once from the recipes in `images/`, then cached for ever.
 
-    bench = ensure_root()          bench.root_dir, bench.disk_image
-    bz_image = ensure_kernel()
-    base = ensure_guest()          then guest_initrd(base, agents, bench.root_dir) for each run
+bench = ensure_root()          bench.root_dir, bench.disk_image
+bz_image = ensure_kernel()
+base = ensure_guest()          then guest_initrd(base, agents, bench.root_dir) for each run
 """
 
 from dataclasses import dataclass

@@ -45,7 +45,7 @@ def tree_damage(tree: Path, manifest: Path, *, deep: bool) -> str | None:
     for line in manifest.read_text(encoding="utf-8", errors="surrogateescape").splitlines():
         digest, size, name = line.split(" ", 2)
         try:
-            status = os.lstat(os.path.join(tree, name))
+            status = (tree / name).lstat()
         except OSError:
             return f"{tree.name}/{name} is missing"
         if status.st_size != int(size):
@@ -70,7 +70,7 @@ def disk_bytes(folder: Path) -> int:
     total = 0
     for where, _, names in os.walk(folder):
         for name in names:
-            status = os.lstat(os.path.join(where, name))
+            status = Path(where, name).lstat()
             if status.st_ino not in seen:
                 seen.add(status.st_ino)
                 total += status.st_blocks * 512

@@ -14,7 +14,9 @@ QEMU_AT_LEAST = (11, 1, 3)
 
 def build(shop: Workshop) -> Built:
     """Install the packages and check what stable would have got wrong without a word."""
-    root = debian.install(shop, variant="minbase", packages="root.packages", excludes="root.excludes", seconds=45)
+    root = debian.install(
+        shop, variant="minbase", packages="root.packages", excludes="root.excludes", seconds=45
+    )
     versions = debian.versions(root)
     require_qemu(versions["qemu-system-x86"])
     return Built(trees=("root",), versions=versions)
@@ -29,7 +31,9 @@ def require_qemu(version: str) -> None:
     numbers = re.match(r"(?:\d+:)?(\d+)\.(\d+)\.(\d+)", version)
     if not numbers or tuple(map(int, numbers.groups())) < QEMU_AT_LEAST:
         wanted = ".".join(map(str, QEMU_AT_LEAST))
-        raise BenchError(f"the Debian mirror gave QEMU {version}, asked for {wanted} or newer; see images/backports.pref")
+        raise BenchError(
+            f"the Debian mirror gave QEMU {version}, asked for {wanted} or newer; see images/backports.pref"
+        )
 
 
 RECIPE = Recipe(

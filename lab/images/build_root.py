@@ -6,7 +6,9 @@ from lab.images.recipe import Built, Recipe, Workshop
 
 def build(shop: Workshop) -> Built:
     """Install the packages."""
-    root = debian.install(shop, variant="apt", packages="build.packages", excludes="root.excludes", seconds=60)
+    root = debian.install(
+        shop, variant="apt", packages="build.packages", excludes="root.excludes", seconds=60
+    )
     return Built(trees=("root",), versions=debian.versions(root))
 
 

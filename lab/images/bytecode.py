@@ -1,15 +1,15 @@
 """Runs under the guest's own Python, standard library only: finds modules, and compiles them.
 
-    bytecode.py modules NAME...        prints [[module, file], ...]
-    bytecode.py compile < JSON         [[source, target, name in tracebacks], ...]
+bytecode.py modules NAME...        prints [[module, file], ...]
+bytecode.py compile < JSON         [[source, target, name in tracebacks], ...]
 """
 
 import importlib
 import json
-import os
 import py_compile
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 # Their libraries (OpenSSL, bzip2, xz: 7 MB) would travel with every guest start; hashlib has its
 # own code for the common hashes, and nothing in a guest is compressed
@@ -29,7 +29,7 @@ def modules(names: Iterable[str]) -> list[tuple[str, str]]:
 def compile_all(jobs: Iterable[tuple[str, str, str]]) -> None:
     """Compile each source; a pyc that is never checked against a source needs none and no clock."""
     for source, target, shown in jobs:
-        os.makedirs(os.path.dirname(target), exist_ok=True)
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
         mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
         py_compile.compile(source, target, dfile=shown, doraise=True, invalidation_mode=mode)
 

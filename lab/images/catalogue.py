@@ -84,7 +84,9 @@ class Catalogue:
             self.store.commit(made_by, self.folder, keys, built)
 
     def _gone(self, name: str) -> Entry:
-        raise BenchError(f"image {name} was built and is damaged already; see {self.store.folder}, and check the disk")
+        raise BenchError(
+            f"image {name} was built and is damaged already; see {self.store.folder}, and check the disk"
+        )
 
     def _in_order(self, names: Mapping[str, Recipe]) -> list[str]:
         ordered: dict[str, None] = {}

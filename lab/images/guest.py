@@ -51,7 +51,9 @@ def add_python(archive: Archive, root: Path, names: list[str], log: Path) -> Non
     archive.folder(f"{STDLIB}/lib-dynload")  # Python warns on stderr without it
     for extension in extensions:
         archive.file(f"{STDLIB}/lib-dynload/{extension.name}", extension.read_bytes())
-    linked = {lib for program in (root / PYTHON, *extensions) for lib in guest_python.libraries(root, program, log)}
+    linked = {
+        lib for program in (root / PYTHON, *extensions) for lib in guest_python.libraries(root, program, log)
+    }
     for library in sorted(linked, key=lambda path: path.name):
         if library.name != Path(LOADER).name:
             archive.file(f"{LIBRARIES}/{library.name}", library.read_bytes(), 0o755)
@@ -74,4 +76,5 @@ RECIPE = Recipe(
     version=1,
     build=build,
     space_bytes=100 << 20,
+    tools=("setpriv",),
 )

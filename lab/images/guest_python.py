@@ -12,7 +12,7 @@ _SCRIPT = Path(__file__).with_name("bytecode.py")
 
 def closure(root: Path, names: Sequence[str], log: Path) -> list[tuple[str, Path]]:
     """Every module that importing `names` brings, with its file below `root`."""
-    argv = [*python_argv(root), _SCRIPT, "modules", *names]
+    argv = [*python_argv(root), str(_SCRIPT), "modules", *names]
     found = json.loads(run(argv, what="finding the guest's Python modules", log=log, env=python_env(root)))
     return [(name, Path(file)) for name, file in found]
 
@@ -23,7 +23,7 @@ def compile_to(root: Path, jobs: Sequence[tuple[Path, Path, str]], log: Path) ->
     Raises:
         BenchError: a source does not compile; names file and line.
     """
-    argv = [*python_argv(root), _SCRIPT, "compile"]
+    argv = [*python_argv(root), str(_SCRIPT), "compile"]
     stdin = json.dumps([[str(source), str(target), shown] for source, target, shown in jobs])
     run(argv, what="compiling Python for the guest", log=log, env=python_env(root), stdin=stdin)
 

@@ -12,37 +12,50 @@ from lab.images.run import run
 
 # lines CC, AS and AR that make prints for images/kernel.config and Linux 7.3; only for the bar
 EXPECTED_OBJECTS = 2250
+KEPT = {"bzImage": "arch/x86/boot/bzImage", "config": ".config", "System.map": "System.map"}
+# names of a source tree that is not whole, so that no build goes on from it
+_UNPACKING, _REMOVING = "linux.unpacking", "linux.removing"
+_ENTER = Path(__file__).with_name("enter-root.sh")
 _OBJECT_LINE = re.compile(r"  (CC|AS|AR)\s")
 
 
 def build(shop: Workshop) -> Built:
     """Unpack, configure, check, make; what an interrupted build had made is used again."""
+    for half_done in (_UNPACKING, _REMOVING):
+        shutil.rmtree(shop.folder / half_done, ignore_errors=True)
     root = shop.inputs["build-root"] / "root"
-    version = unpack(shop, root)
+    versions = unpack(shop, root)
     configure(shop, root)
     make(shop, root)
     linux = shop.folder / "linux"
-    for made, kept in (("arch/x86/boot/bzImage", "bzImage"), (".config", "config"), ("System.map", "System.map")):
-        os.replace(linux / made, shop.folder / kept)
-    shutil.rmtree(linux)  # 2 GiB; a changed fragment starts afresh, from the cached build root
-    return Built(files=("bzImage", "config", "System.map"), versions={"linux-source": version})
+    for kept, made in KEPT.items():
+        (linux / made).replace(shop.folder / kept)
+    # 2 GiB; a changed fragment starts afresh, from the cached build root
+    shutil.rmtree(linux.rename(shop.folder / _REMOVING))
+    return Built(files=tuple(KEPT), versions=versions)
 
 
-def unpack(shop: Workshop, root: Path) -> str:
-    """Unpack the kernel source into `linux/`, unless it is there; returns the package's version."""
+def unpack(shop: Workshop, root: Path) -> dict[str, str]:
+    """Unpack the kernel source into `linux/`, unless it is there; returns versions of source and tools."""
     found = sorted((root / "usr/src").glob("linux-source-*.tar.xz"))
     if len(found) != 1:
-        raise BenchError(f"{root}/usr/src holds {len(found)} kernel sources, expected one; see images/build.packages")
-    linux, fresh = shop.folder / "linux", shop.folder / "linux.unpacking"
+        raise BenchError(
+            f"{root}/usr/src holds {len(found)} kernel sources, expected one; see images/build.packages"
+        )
+    linux, fresh = shop.folder / "linux", shop.folder / _UNPACKING
     if not linux.exists():
         shop.progress.stage(f"unpacking {found[0].name}", 30)
-        shutil.rmtree(fresh, ignore_errors=True)
         fresh.mkdir()
         # xz of the build root: the controller may have none
         argv = ["tar", "-C", f"/build/{fresh.name}", "--strip-components=1", "--no-same-owner"]
-        run(in_root(root, shop.folder, *argv, "-xf", f"/usr/src/{found[0].name}"), what="unpacking Linux", log=shop.log)
+        run(
+            in_root(root, shop.folder, *argv, "-xf", f"/usr/src/{found[0].name}"),
+            what="unpacking Linux",
+            log=shop.log,
+        )
         fresh.rename(linux)  # by its last name only when complete
-    return debian.versions(root)[found[0].name.removesuffix(".tar.xz")]
+    installed = debian.versions(root)
+    return {name: installed[name] for name in (found[0].name.removesuffix(".tar.xz"), "gcc", "binutils")}
 
 
 def configure(shop: Workshop, root: Path) -> None:
@@ -66,7 +79,9 @@ def configure(shop: Workshop, root: Path) -> None:
 def lost_options(fragment: str, config: str) -> list[str]:
     """The lines of a fragment that are not in a .config, in order."""
     kept = set(config.splitlines())
-    return [line for line in meaning(fragment).splitlines() if line.startswith("CONFIG_") and line not in kept]
+    return [
+        line for line in meaning(fragment).splitlines() if line.startswith("CONFIG_") and line not in kept
+    ]
 
 
 def make(shop: Workshop, root: Path) -> None:
@@ -94,16 +109,8 @@ def in_root(root: Path, work: Path, *argv: str) -> list[str | Path]:
     if os.geteuid() != 0:
         unshare.append("--map-root-user")
     (root / "build").mkdir(exist_ok=True)
-    return [*unshare, "sh", "-e", "-c", _ENTER, "sh", root, work, *argv]
+    return [*unshare, "sh", _ENTER, root, work, *argv]
 
-
-# recursive binds: in a user namespace the kernel refuses plain ones of /dev and /proc
-_ENTER = """
-mount --rbind /dev "$1/dev"; mount --rbind /proc "$1/proc"; mount --bind "$2" "$1/build"
-root=$1; shift 2
-exec env -i PATH=/usr/sbin:/usr/bin LC_ALL=C.UTF-8 TMPDIR=/build KBUILD_BUILD_USER=cprlab KBUILD_BUILD_HOST=cprlab \\
-    chroot "$root" "$@"
-"""
 
 RECIPE = Recipe(
     name="kernel",
@@ -112,6 +119,6 @@ RECIPE = Recipe(
     version=1,
     build=build,
     space_bytes=3 << 30,
-    tools=("unshare", "chroot"),
+    tools=("setpriv", "unshare", "chroot"),
     keeps_partial=True,
 )

@@ -10,11 +10,17 @@ from pathlib import Path
 from lab.errors import BenchError
 
 # the Debian package that brings a tool, where its name differs
-PACKAGE_OF = {"mke2fs": "e2fsprogs", "unshare": "util-linux", "chroot": "coreutils"}
+PACKAGE_OF = {
+    "mke2fs": "e2fsprogs",
+    "unshare": "util-linux",
+    "setpriv": "util-linux",
+    "cp": "coreutils",
+    "chroot": "coreutils",
+}
 
 _NETWORK = re.compile(
-    r"Temporary failure resolving|Could not resolve|Could not connect|Unable to connect|Cannot initiate the connection"
-    r"|Failed to fetch|Connection timed out|Network is unreachable|Connection refused|apt-get update.* failed"
+    r"Temporary failure resolving|Could not (resolve|connect)|Unable to connect"
+    r"|Cannot initiate the connection|Connection (timed out|refused|failed)|Network is unreachable"
 )
 _DISK_FULL = re.compile(r"No space left on device|not enough free space|Disk quota exceeded", re.IGNORECASE)
 # what make, apt and the builders say last is seldom what went wrong
@@ -51,7 +57,9 @@ def require_tools(tools: Iterable[str]) -> None:
     search = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
     if missing := [tool for tool in tools if shutil.which(tool, path=search) is None]:
         packages = sorted({PACKAGE_OF.get(tool, tool) for tool in missing})
-        raise BenchError(f"{', '.join(missing)} not found on this controller; apt-get install {' '.join(packages)}")
+        raise BenchError(
+            f"{', '.join(missing)} not found on this controller; apt-get install {' '.join(packages)}"
+        )
 
 
 def why_failed(what: str, output: str, log: Path, mirror: str) -> str:
@@ -62,8 +70,8 @@ def why_failed(what: str, output: str, log: Path, mirror: str) -> str:
         return f"{what}: the disk is full (free now: {free}); make room and build again, nothing was cached"
     if _NETWORK.search(output):
         return (
-            f"{what}: could not reach the Debian mirror {mirror}; the first build needs it, later ones do not "
-            f"(another mirror: CPRLAB_DEBIAN_MIRROR; details in {log})"
+            f"{what}: could not reach the Debian mirror {mirror}; the first build needs it, "
+            f"later ones do not (another mirror: CPRLAB_DEBIAN_MIRROR; details in {log})"
         )
     return f"{what} failed: {last_words(output) or 'it printed nothing'}; see {log}"
 

@@ -1,6 +1,5 @@
 """The image "root": the bench host's disk, and the tree from which the controller runs its QEMU."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -54,7 +53,7 @@ def place(source: Path, target: Path, mode: int) -> None:
     fresh = target.with_name(f"{target.name}.new")
     shutil.copyfile(source, fresh)
     fresh.chmod(mode)
-    os.replace(fresh, target)
+    fresh.replace(target)
 
 
 RECIPE = Recipe(
@@ -64,5 +63,5 @@ RECIPE = Recipe(
     version=1,
     build=build,
     space_bytes=900 << 20,
-    tools=("mke2fs", "cp", "unshare"),
+    tools=("setpriv", "mke2fs", "cp", "unshare"),
 )

@@ -12,6 +12,9 @@ from lab.images.preflight import why_failed
 # Debian puts mke2fs and chroot there, and an ordinary user's PATH lacks it
 _PATH = os.environ.get("PATH", os.defpath) + ":/usr/sbin:/sbin"
 
+# a builder that was killed leaves its lock free: its commands must not go on writing behind the next
+_DIE_WITH_US = ("setpriv", "--pdeathsig", "TERM")
+
 
 def run(
     argv: Sequence[str | Path],
@@ -29,9 +32,9 @@ def run(
     Raises:
         BenchError: it cannot be started, or it failed; says why, and names the log.
     """
-    words = [str(word) for word in argv]
+    words = [*_DIE_WITH_US, *(str(word) for word in argv)]
     with log.open("a", encoding="utf-8", errors="replace") as out:
-        out.write(f"\n$ {' '.join(words)}\n")
+        out.write(f"\n$ {' '.join(map(str, argv))}\n")
         out.flush()
         try:
             process = subprocess.Popen(
@@ -44,7 +47,7 @@ def run(
                 env={**os.environ, "LC_ALL": "C.UTF-8", "PATH": _PATH, **(env or {})},
             )
         except OSError as error:
-            raise BenchError(f"{what}: {words[0]} cannot be started: {error.strerror}") from error
+            raise BenchError(f"{what}: {argv[0]} cannot be started: {error.strerror}") from error
         with process:
             try:
                 output = _pump(process, stdin, out.write, on_line)

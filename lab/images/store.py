@@ -21,7 +21,7 @@ from typing import Any
 from lab.errors import BenchError
 from lab.images import artefacts, recipe
 from lab.images.lock import held
-from lab.images.preflight import gib, free_bytes
+from lab.images.preflight import free_bytes, gib
 from lab.images.progress import Progress
 from lab.images.recipe import Built, Recipe
 
@@ -58,7 +58,10 @@ class Entry:
 
     def damage(self, *, deep: bool = False) -> list[str]:
         """What is wrong with it, one line each; `deep` reads every byte."""
-        found = [artefacts.file_damage(self.path / name, it, deep=deep) for name, it in self.record["files"].items()]
+        found = [
+            artefacts.file_damage(self.path / name, it, deep=deep)
+            for name, it in self.record["files"].items()
+        ]
         if not any(found):  # the manifests are among the files
             found += [
                 artefacts.tree_damage(self.path / tree, self.path / f"{tree}.manifest", deep=deep)
@@ -111,8 +114,8 @@ class Store:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
             raise BenchError(
-                f"building {made_by.name}: the disk is full ({gib(free_bytes(self.folder))} free in {self.folder}); "
-                "make room and build again, no half image was kept as whole"
+                f"building {made_by.name}: the disk is full ({gib(free_bytes(self.folder))} free in "
+                f"{self.folder}); make room and build again, no half image was kept as whole"
             ) from error
 
     def commit(self, made_by: Recipe, recipes: Path, keys: Mapping[str, str], built: Built) -> Entry:
