@@ -1,0 +1,109 @@
+"""One end of a wire: sends one stream of numbered frames and checks the other one.
+
+The guest and the far end run the same code, with the streams swapped.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .blocks import Anomalies, BlockRows
+from .frames import FrameReader, FrameWriter, mac_bytes
+from .loop import Loop
+from .pattern import Pattern
+from .rpc import Wire
+from .sending import LOAD, Channel, Sender
+
+LONGEST_FRAME = 2048
+FRAMES_A_TURN = 64
+"""Frames taken from the socket before other handlers get their turn."""
+
+
+class FrameSink:
+    """Receives one stream and checks every bit of it."""
+
+    def __init__(self, loop: Loop, channel: Channel, out: Wire, stream: str, reader: FrameReader) -> None:
+        self.rows = BlockRows(out, f"{LOAD}.{stream}.received")
+        self.anomalies = Anomalies(out, LOAD, stream)
+        self._loop, self._channel, self._reader = loop, channel, reader
+        loop.watch(channel.fileno(), self._drain)
+
+    def _drain(self, _: int) -> None:
+        receive, check, clock_ns, add = (
+            self._channel.recv,
+            self._reader.check,
+            time.monotonic_ns,
+            self.rows.add,
+        )
+        for _ in range(FRAMES_A_TURN):
+            try:
+                frame = receive(LONGEST_FRAME)
+            except OSError:  # nothing left; an error of the link is the sender's to tell
+                return
+            t_ns = clock_ns()
+            numbers = check(frame)
+            if numbers:
+                add(numbers[0], numbers[1], t_ns, 1)
+            else:
+                self._wrong(frame, t_ns)
+
+    def _wrong(self, frame: bytes, t_ns: int) -> None:
+        what, seq, epoch, detail = self._reader.diagnose(frame)
+        self.anomalies.seen(what, seq, detail)
+        if what != "foreign" and seq is not None:
+            self.rows.add(seq, epoch, t_ns, 0)
+
+    def close(self) -> None:
+        self._loop.forget(self._channel.fileno())
+
+
+class Traffic:
+    """Both streams at one end of a wire, from `__init__` to `close`.
+
+    sends, receives: "to-guest" or "from-guest"
+    block_bytes:     of both streams
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        channel: Channel,
+        out: Wire,
+        *,
+        sends: str,
+        receives: str,
+        seed: int,
+        block_bytes: int,
+        rows_period_ms: float = 250,
+    ) -> None:
+        self._pattern, self._block_bytes, self._stream = Pattern(seed), block_bytes, sends
+        self.sender = Sender(loop, channel, out, sends)
+        reader = FrameReader(receives, self._pattern, block_bytes)
+        self.sink = FrameSink(loop, channel, out, receives, reader)
+        self._loop, self._flushing = loop, loop.every(rows_period_ms, self.flush)
+
+    def start_sending(
+        self, rate_hz: float, destination: str, source: str, link_up: Callable[[], bool] = lambda: True
+    ) -> None:
+        """Send as soon as the link is up. Addresses as "02:00:00:00:00:01"."""
+        macs = mac_bytes(destination), mac_bytes(source)
+        writer = FrameWriter(self._stream, self._pattern, self._block_bytes, *macs)
+        self.sender.start(writer, rate_hz, link_up)
+
+    def flush(self) -> None:
+        """Send the rows that were collected."""
+        self.sender.rows.flush()
+        self.sink.rows.flush()
+
+    def totals(self) -> dict[str, Any]:
+        """What was sent and received up to now, anomalies by kind; all its rows are on their way."""
+        self.flush()
+        received = {"received": self.sink.rows.blocks, "anomalies": self.sink.anomalies.counts}
+        return self.sender.totals() | received
+
+    def close(self) -> None:
+        """Stop both streams."""
+        self.sender.stop()
+        self.sink.close()
+        self._loop.cancel(self._flushing)
+        self.flush()
