@@ -1,0 +1,129 @@
+"""A bench in use: the one way to it for fixtures, the command line and scripts.
+
+with open_bench(Path("targets/virtual.yaml")) as bench:
+    bench.connection.run(["uname", "-r"])
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from labgrid import Environment
+from labgrid.exceptions import NoDriverFoundError
+
+from lab.drivers import target_file
+from lab.drivers.labgrid_host import AssignableFunction, BenchHost
+from lab.drivers.labgrid_strategy import BenchStrategy
+from lab.drivers.labgrid_virtual import VirtualBenchDriver
+from lab.drivers.ssh import HostConnection
+from lab.drivers.target_file import TargetFile
+from lab.drivers.wire import WireProtocol
+from lab.errors import LabUsageError
+
+
+class Bench:
+    """The bench host of a labgrid environment, whatever it is made of."""
+
+    def __init__(self, environment: Environment, file: TargetFile) -> None:
+        self.target_file = file
+        self.environment = environment
+        self.target = environment.get_target(target_file.HOST)
+        self.host: BenchHost = self._driver(BenchHost)
+        self.strategy: BenchStrategy = self._driver(BenchStrategy)
+        self.virtual: VirtualBenchDriver | None = None
+        with suppress(NoDriverFoundError):
+            self.virtual = self.target.get_driver(VirtualBenchDriver, activate=False)
+
+    @property
+    def name(self) -> str:
+        """The bench's name: its file's, without suffix."""
+        return self.target_file.name
+
+    def ready(self) -> None:
+        """Make it ready, again if it died.
+
+        Raises:
+            BenchError: it cannot be made ready.
+        """
+        self.strategy.transition("ready")
+
+    def off(self) -> None:
+        """Disconnect, and power off where that is ours to do."""
+        self.strategy.transition("off")
+
+    @property
+    def connection(self) -> HostConnection:
+        """The ssh connection to the host."""
+        return self.host.connection
+
+    @property
+    def functions(self) -> Mapping[str, AssignableFunction]:
+        """The functions that may be given to a guest, by name."""
+        return self.host.functions
+
+    def function(self, name: str) -> AssignableFunction:
+        """One of them; LabUsageError for an unknown name."""
+        return self.host.function(name)
+
+    def wire(self, name: str) -> WireProtocol:
+        """The wire of a function; LabUsageError if it has none."""
+        return self.host.wire(name)
+
+    @property
+    def console_log(self) -> Path | None:
+        """The host console's log on the controller; None if nobody logs it."""
+        return self.host.console_log
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What a run record says about the bench: name, kind, acceleration, seconds of each boot phase."""
+        if self.virtual is None:
+            return {"name": self.name, "kind": "hardware"}
+        chosen = self.virtual.acceleration
+        facts = {"name": self.name, "kind": "virtual", "boot_phases_s": dict(self.virtual.vm.phases)}
+        return facts | ({"acceleration": chosen.name, "acceleration_reason": chosen.reason} if chosen else {})
+
+    def _driver(self, kind: type) -> Any:
+        try:
+            return self.target.get_driver(kind, activate=False)
+        except NoDriverFoundError:
+            raise LabUsageError(
+                f"{self.target_file.path}: target {target_file.HOST} has no driver {kind.__name__}"
+            ) from None
+
+
+def prepared(path: Path, *, log_dir: Path | None = None, seed_files: Sequence[Path] = ()) -> Bench:
+    """A bench, not yet powered on; for `log_dir` and `seed_files` see VirtualBenchDriver.
+
+    Raises:
+        LabUsageError: the target file is wrong.
+    """
+    file = target_file.load(path)
+    bench = Bench(Environment(str(path)), file)
+    set_up(bench, log_dir=log_dir, seed_files=seed_files)
+    return bench
+
+
+def set_up(bench: Bench, *, log_dir: Path | None = None, seed_files: Sequence[Path] = ()) -> None:
+    """What the next power-on shall use; nothing on real hardware."""
+    if bench.virtual is not None:
+        bench.virtual.log_dir, bench.virtual.seed_files = log_dir, tuple(seed_files)
+
+
+@contextmanager
+def open_bench(
+    path: Path, *, log_dir: Path | None = None, seed_files: Sequence[Path] = ()
+) -> Iterator[Bench]:
+    """A bench that is ready, and off again afterwards.
+
+    Raises:
+        LabUsageError: the target file is wrong.
+        BenchError: the bench cannot be made ready.
+    """
+    bench = prepared(path, log_dir=log_dir, seed_files=seed_files)
+    try:
+        bench.ready()
+        yield bench
+    finally:
+        bench.environment.cleanup()

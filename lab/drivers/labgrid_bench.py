@@ -1,0 +1,5 @@
+"""All labgrid classes of cprlab: what a target file imports."""
+
+from lab.drivers import labgrid_host, labgrid_strategy, labgrid_virtual
+
+__all__ = ["labgrid_host", "labgrid_strategy", "labgrid_virtual"]

@@ -1,0 +1,163 @@
+"""The bench host for labgrid: one ssh connection, its functions and their wires, real or virtual."""
+# labgrid is untyped: its Any stops here
+# mypy: disallow-subclassing-any=False, disallow-untyped-decorators=False
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import attrs
+from labgrid import target_factory
+from labgrid.driver import Driver
+from labgrid.resource import NetworkService, Resource
+
+from lab.drivers.endpoint import Endpoint
+from lab.drivers.labgrid_virtual import VirtualBenchDriver
+from lab.drivers.ssh import HostConnection
+from lab.drivers.wire import PacketWire, WireProtocol
+from lab.errors import BenchError, LabUsageError
+
+
+@target_factory.reg_resource
+@attrs.define(eq=False, slots=False)
+class PinnedKey(Resource):
+    """How to know a real host: the key its sshd must show, and the key we show it.
+
+    host_key: "ssh-ed25519 AAAA...", as `ssh-keyscan -t ed25519 HOST` prints it
+    key_file: private key on the controller; ~ is expanded
+    """
+
+    host_key: str
+    key_file: str
+
+
+@target_factory.reg_resource
+@attrs.define(eq=False, slots=False)
+class AssignableFunction(Resource):
+    """A PCI function that may be given to a guest.
+
+    bdf:  as the host sees it, e.g. 0000:3b:00.0
+    wire: for a NIC, what its cable leads to: a FarPort, or the device's own name on the virtual bench
+    """
+
+    bdf: str
+    wire: str | None = None
+
+
+@target_factory.reg_resource
+@attrs.define(eq=False, slots=False)
+class FarPort(Resource):
+    """The port at the other end of a NIC's cable, on another machine. Not verified on hardware.
+
+    host_key, key_file: as in PinnedKey
+    """
+
+    address: str
+    interface: str
+    host_key: str
+    key_file: str
+    username: str = "root"
+    port: int = 22
+
+
+@target_factory.reg_driver
+@attrs.define(eq=False, slots=False)
+class BenchHost(Driver):
+    """The bench host as everything above sees it; active = connected.
+
+    Raises:
+        BenchError: on activation, if the host does not boot or ssh does not answer.
+    """
+
+    bindings = {"machine": {"VirtualBenchDriver", "NetworkService"}, "pinned": {"PinnedKey", None}}
+
+    connect_timeout_s: float = 30.0
+
+    def __attrs_post_init__(self) -> None:
+        super().__attrs_post_init__()
+        self._connection: HostConnection | None = None
+
+    def on_activate(self) -> None:
+        self._connection = HostConnection(
+            self._endpoint(), timeout_s=self.connect_timeout_s, console_log=self.console_log
+        )
+
+    def on_deactivate(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    @property
+    def alive(self) -> bool:
+        """Whether the host still answers; asks it."""
+        if self._connection is None or not self._connection.alive:
+            return False
+        try:
+            return self._connection.run(["true"], timeout_s=10.0).returncode == 0
+        except BenchError:
+            return False
+
+    @property
+    def connection(self) -> HostConnection:
+        """The connection.
+
+        Raises:
+            LabUsageError: the driver is not active.
+        """
+        if self._connection is None:
+            raise LabUsageError(
+                f"bench host {self.target.name} is not connected; bring its strategy to ready first"
+            )
+        return self._connection
+
+    @property
+    def console_log(self) -> Path | None:
+        """The console's log on the controller; None if nobody logs it."""
+        return self.machine.console_log if isinstance(self.machine, VirtualBenchDriver) else None
+
+    @property
+    def functions(self) -> Mapping[str, AssignableFunction]:
+        """The functions the target file allows to be assigned, by name."""
+        return {r.name: r for r in self.target.resources if isinstance(r, AssignableFunction)}
+
+    def function(self, name: str) -> AssignableFunction:
+        """One function.
+
+        Raises:
+            LabUsageError: the target file has none of that name.
+        """
+        if name not in self.functions:
+            raise LabUsageError(
+                f"target {self.target.name} has no function {name!r}, only: {', '.join(self.functions)}"
+            )
+        return self.functions[name]
+
+    def wire(self, name: str) -> WireProtocol:
+        """The wire of a function.
+
+        Raises:
+            LabUsageError: the function has no wire.
+        """
+        wire = self.function(name).wire
+        for port in self.target.resources:
+            if isinstance(port, FarPort) and port.name == wire:
+                return PacketWire(partial(_connect_to, port), port.interface)
+        if wire and isinstance(self.machine, VirtualBenchDriver):
+            return self.machine.wire(wire)
+        raise LabUsageError(
+            f"function {name!r} of target {self.target.name} has no wire; the target file says {wire!r}"
+        )
+
+    def _endpoint(self) -> Endpoint:
+        if isinstance(self.machine, VirtualBenchDriver):
+            return self.machine.ready_endpoint()
+        service: NetworkService = self.machine
+        if self.pinned is None:
+            raise LabUsageError(f"target {self.target.name} needs a PinnedKey for {service.address}")
+        key_file = Path(self.pinned.key_file).expanduser()
+        return Endpoint(service.address, service.port, service.username, key_file, self.pinned.host_key)
+
+
+def _connect_to(port: FarPort) -> HostConnection:
+    key_file = Path(port.key_file).expanduser()
+    return HostConnection(Endpoint(port.address, port.port, port.username, key_file, port.host_key))

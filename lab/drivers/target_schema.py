@@ -1,0 +1,145 @@
+"""What a target file may say: the sections cprlab reads, and cprlab's own labgrid classes."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+
+from lab.drivers.virtual_devices import MODELS
+
+Bdf = Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$")]
+HostKey = Annotated[StrictStr, Field(pattern=r"^(ssh|ecdsa)-\S+ [A-Za-z0-9+/]+=*( .*)?$")]
+# a name becomes part of file names and QEMU ids
+Name = Annotated[StrictStr, Field(pattern=r"^[a-z][a-z0-9-]{0,15}$")]
+Seconds = Annotated[StrictFloat | StrictInt, Field(gt=0)]
+Port = Annotated[StrictInt, Field(gt=0, lt=65536)]
+
+
+class Section(BaseModel):
+    """No unknown keys, no conversions, no changes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class Guest(Section):
+    """The guest every case starts."""
+
+    memory_mib: Annotated[StrictInt, Field(ge=64)] = 256
+    cpus: Annotated[StrictInt, Field(ge=1)] = 1
+
+
+class Limits(Section):
+    """Bounds that depend on the bench.
+
+    guest_pause_s:    longest pause of the guest that passes
+    update_timeout_s: longest time until an update counts as hung
+    """
+
+    guest_pause_s: Seconds = 1.0
+    update_timeout_s: Seconds = 60.0
+
+
+class Options(Section):
+    """The section `options`; coordinator_address is labgrid's."""
+
+    guest: Guest = Guest()
+    limits: Limits = Limits()
+    coordinator_address: StrictStr | None = None
+
+
+class Tools(Section):
+    """The section `tools`: QEMU binaries on the bench host."""
+
+    qemu_old: StrictStr = Field(default="/usr/bin/qemu-system-x86_64", alias="qemu-old")
+    qemu_new: StrictStr = Field(default="/usr/bin/qemu-system-x86_64", alias="qemu-new")
+
+
+class Target(Section):
+    """One labgrid target."""
+
+    resources: list[dict[str, Any]] | dict[str, Any] = []
+    drivers: list[dict[str, Any]] | dict[str, Any] = []
+    features: list[StrictStr] = []
+    options: dict[str, Any] = {}
+
+
+class Document(Section):
+    """The whole file."""
+
+    imports: list[StrictStr] = []
+    features: list[StrictStr] = []
+    targets: dict[str, Target]
+    tools: Tools = Field(default_factory=lambda: Tools.model_validate({}))
+    options: Options = Options()
+    images: dict[str, StrictStr] = {}
+    paths: dict[str, StrictStr] = {}
+
+
+class VirtualDevice(Section):
+    """An entry of VirtualBench.devices."""
+
+    name: Name
+    model: Annotated[StrictStr, Field(pattern=f"^({'|'.join(MODELS)})$")]
+    wire: StrictBool = False
+
+
+class VirtualBench(Section):
+    """Arguments of the resource of that name, as for the classes below."""
+
+    cpus: Annotated[StrictInt, Field(ge=1, le=64)] = 2
+    memory_mib: Annotated[StrictInt, Field(ge=512)] = 3072
+    devices: list[VirtualDevice] = []
+    boot_timeout_s: Seconds = 120.0
+
+
+class AssignableFunction(Section):
+    name: Name
+    bdf: Bdf
+    wire: StrictStr | None = None
+
+
+class PinnedKey(Section):
+    host_key: HostKey
+    key_file: StrictStr
+
+
+class FarPort(Section):
+    name: Name
+    address: StrictStr
+    interface: StrictStr
+    host_key: HostKey
+    key_file: StrictStr
+    username: StrictStr = "root"
+    port: Port = 22
+
+
+class NetworkService(Section):
+    """labgrid's, without its password."""
+
+    name: StrictStr | None = None
+    address: StrictStr
+    username: StrictStr
+    port: Port = 22
+
+
+class BenchHost(Section):
+    name: StrictStr | None = None
+    bindings: dict[str, StrictStr] = {}
+    connect_timeout_s: Seconds = 30.0
+
+
+class NoArguments(Section):
+    name: StrictStr | None = None
+    bindings: dict[str, StrictStr] = {}
+
+
+CLASSES: dict[str, type[Section]] = {
+    "VirtualBench": VirtualBench,
+    "AssignableFunction": AssignableFunction,
+    "PinnedKey": PinnedKey,
+    "FarPort": FarPort,
+    "NetworkService": NetworkService,
+    "BenchHost": BenchHost,
+    "VirtualBenchDriver": NoArguments,
+    "BenchStrategy": NoArguments,
+}
+"""labgrid classes whose arguments are checked here; of others only the names are."""

@@ -1,0 +1,77 @@
+"""The QEMU command line of a virtual bench's host, as data."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.drivers.virtual_devices import Device, device_argv
+
+# intel_iommu=on,sm_off: legacy mode, as caching-mode=on emulates it; iommu=pt: the host's own
+# devices stay untranslated, so only what the guest is given costs TCG time
+KERNEL_ARGS = "root=/dev/vda rw console=ttyS0 init=/sbin/cprlab-init intel_iommu=on,sm_off iommu=pt panic=-1"
+
+ACCELERATORS = {
+    "kvm": ["-accel", "kvm", "-cpu", "host"],
+    "tcg": ["-accel", "tcg,thread=multi", "-cpu", "max"],
+}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What one virtual bench consists of.
+
+    run_dir:     private folder for sockets and small files; kept short, as a socket's path ends at 107 bytes
+    disk:        the root file system; never written to
+    console_log: takes every byte of the console from the first one on
+    """
+
+    run_dir: Path
+    kernel: Path
+    disk: Path
+    seed: Path
+    console_log: Path
+    cpus: int
+    memory_mib: int
+    devices: tuple[Device, ...]
+    accelerator: str
+
+    @property
+    def console(self) -> Path:
+        """The console's unix socket; it takes one client at a time."""
+        return self.run_dir / "console"
+
+    @property
+    def monitor(self) -> Path:
+        """The QMP socket of the bench host's QEMU; it takes one client at a time."""
+        return self.run_dir / "qmp"
+
+
+def machine_argv(machine: Machine) -> list[str]:
+    """Everything after the program.
+
+    The split irqchip and intremap go together: VFIO wants interrupt remapping. Disks have fixed
+    slots, so that the root is vda and the seed vdb.
+    """
+    # fmt: off
+    return [
+        "-name", f"cprlab-bench,process={machine.run_dir.name}",
+        "-nodefaults", "-no-user-config", "-display", "none",
+        *ACCELERATORS[machine.accelerator],
+        "-machine", "q35,kernel-irqchip=split",
+        "-m", f"{machine.memory_mib}M", "-smp", str(machine.cpus),
+        "-device", "intel-iommu,intremap=on,caching-mode=on,device-iotlb=on",
+        "-kernel", str(machine.kernel), "-append", KERNEL_ARGS,
+        "-chardev",
+        f"socket,id=console,path={machine.console},server=on,wait=off,logfile={machine.console_log}",
+        "-serial", "chardev:console",
+        "-chardev", f"socket,id=monitor,path={machine.monitor},server=on,wait=off",
+        "-object", "monitor-qmp,id=qmp,chardev=monitor",
+        "-drive", f"if=none,id=root,format=raw,file={machine.disk},snapshot=on",
+        "-device", "virtio-blk-pci,drive=root,addr=0x2",
+        "-drive", f"if=none,id=seed,format=raw,file={machine.seed},read-only=on",
+        "-device", "virtio-blk-pci,drive=seed,addr=0x3",
+        # restrict: the bench reaches nothing; port 0: the kernel picks one, so benches cannot collide
+        "-netdev", "user,id=management,restrict=on,hostfwd=tcp:127.0.0.1:0-:22",
+        "-device", "virtio-net-pci,netdev=management,addr=0x4,romfile=",
+        *device_argv(machine.devices, machine.run_dir),
+    ]
+    # fmt: on

@@ -1,0 +1,87 @@
+"""The devices the virtual bench can have: one row a model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+WIRE_QEMU, WIRE_FAR = "qemu", "far"
+"""The two ends of a wire: unix datagram sockets NAME.qemu and NAME.far in the run folder."""
+
+
+@dataclass(frozen=True)
+class Model:
+    """How QEMU is asked for a device.
+
+    device:      its -device name with fixed properties
+    has_wire:    a network interface: one end of a wire that carries one Ethernet frame a datagram
+    disk_bytes:  size of the backing disk, 0 for none
+    """
+
+    device: str
+    has_wire: bool = False
+    disk_bytes: int = 0
+
+
+MODELS: Mapping[str, Model] = {
+    # no option ROM: nothing boots from it, and reading it costs half a second under TCG
+    "igb": Model("igb,romfile=", has_wire=True),
+    "nvme": Model("nvme", disk_bytes=1 << 30),
+    # iommu_platform: without it virtio bypasses the IOMMU and could not be assigned
+    "virtio-gpu": Model("virtio-gpu-pci,iommu_platform=on,disable-legacy=on,romfile="),
+    "edu": Model("edu"),
+}
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device of the bench host, as the target file lists it."""
+
+    name: str
+    model: str
+    wire: bool = False
+
+
+def bdf(index: int) -> str:
+    """Where the device with this place in the list is: each behind its own root port, buses from 1."""
+    return f"0000:{index + 1:02x}:00.0"
+
+
+def wire_path(run_dir: Path, name: str, end: str) -> Path:
+    """The socket of one end of a NIC's wire."""
+    return run_dir / f"{name}.{end}"
+
+
+def disk_path(run_dir: Path, name: str) -> Path:
+    """The backing file of a disk."""
+    return run_dir / f"{name}.raw"
+
+
+def device_argv(devices: tuple[Device, ...], run_dir: Path) -> list[str]:
+    """QEMU arguments for all devices, each in its own IOMMU group and resettable."""
+    argv: list[str] = []
+    for index, device in enumerate(devices):
+        argv += [
+            "-device",
+            f"pcie-root-port,id=port-{device.name},bus=pcie.0,addr={0x10 + index:#x},chassis={index + 1}",
+        ]
+        argv += _one(device, index, run_dir)
+    return argv
+
+
+def _one(device: Device, index: int, run_dir: Path) -> list[str]:
+    model = MODELS[device.model]
+    option = f"{model.device},id={device.name},bus=port-{device.name}"
+    argv: list[str] = []
+    if model.has_wire:
+        option += f",mac=52:54:00:c9:00:{index + 1:02x}"
+    if model.has_wire and device.wire:
+        ends = [wire_path(run_dir, device.name, end) for end in (WIRE_QEMU, WIRE_FAR)]
+        argv += [
+            "-netdev",
+            f"dgram,id=wire-{device.name},local.type=unix,local.path={ends[0]},remote.type=unix,remote.path={ends[1]}",
+        ]
+        option += f",netdev=wire-{device.name}"
+    if model.disk_bytes:
+        argv += ["-drive", f"if=none,id=disk-{device.name},format=raw,file={disk_path(run_dir, device.name)}"]
+        option += f",drive=disk-{device.name},serial={device.name}"
+    return [*argv, "-device", option]

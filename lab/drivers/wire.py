@@ -1,0 +1,101 @@
+"""The far end of a NIC's wire: a program that sends and receives whole Ethernet frames there."""
+
+import io
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import BinaryIO, Protocol, cast
+
+from lab.drivers.ssh import HostConnection
+from lab.link import AgentLink, Receiver
+
+_LAB = Path(__file__).resolve().parents[1]
+_STOP_S = 5.0
+
+
+class WireProtocol(Protocol):
+    """A wire, whatever carries it."""
+
+    def far_end_argv(self) -> list[str]:
+        """The far-end agent's command line, where it runs."""
+
+    def far_end(self, receiver: Receiver | None = None) -> AbstractContextManager[AgentLink]:
+        """The running agent; it ends with the context.
+
+        Raises:
+            BenchError: it cannot be started, or does not answer a call.
+        """
+
+
+@dataclass(frozen=True)
+class UnixWire:
+    """The virtual bench's wire: one frame a datagram between two unix sockets on the controller."""
+
+    far: Path
+    qemu: Path
+
+    def far_end_argv(self) -> list[str]:
+        return [sys.executable, "-m", "agents.farend", "--wire", f"unix:{self.far}:{self.qemu}"]
+
+    @contextmanager
+    def far_end(self, receiver: Receiver | None = None) -> Iterator[AgentLink]:
+        self.far.unlink(missing_ok=True)  # a killed agent leaves its socket, and bind would fail
+        with subprocess.Popen(
+            self.far_end_argv(), cwd=_LAB, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdin and process.stdout
+            reader, writer = cast(BinaryIO, process.stdout), cast(BinaryIO, process.stdin)
+            link = AgentLink(f"far-end agent on {self.far.name}", reader, writer, receiver)
+            try:
+                yield link
+            finally:
+                with suppress(OSError):
+                    process.stdin.close()  # it ends by itself on end-of-file
+                try:
+                    process.wait(_STOP_S)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                link.close()
+
+
+@dataclass(frozen=True)
+class PacketWire:
+    """A real cable: the far end is a port of another machine, driven by AF_PACKET over ssh.
+
+    Not verified on hardware.
+
+    connect: opens the connection to that machine, which must allow raw sockets and have python3
+    """
+
+    connect: Callable[[], HostConnection]
+    interface: str
+
+    def far_end_argv(self) -> list[str]:
+        return ["python3", "-m", "agents.farend", "--wire", f"packet:{self.interface}"]
+
+    @contextmanager
+    def far_end(self, receiver: Receiver | None = None) -> Iterator[AgentLink]:
+        with self.connect() as host, NamedTemporaryFile(suffix=".zip") as packed:
+            packed.write(zipped_agents())
+            packed.flush()
+            blob = host.put_blob(Path(packed.name))
+            with host.stream(["env", f"PYTHONPATH={blob}", *self.far_end_argv()]) as stream:
+                link = AgentLink(f"far-end agent on {host.endpoint}", stream.stdout, stream.stdin, receiver)
+                try:
+                    yield link
+                finally:
+                    link.close()
+
+
+def zipped_agents() -> bytes:
+    """`lab/agents` as a zip that Python runs from; equal sources give equal bytes, so the blob is reused."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sorted((_LAB / "agents").rglob("*.py")):
+            archive.writestr(zipfile.ZipInfo(str(path.relative_to(_LAB))), path.read_bytes())
+    return packed.getvalue()
