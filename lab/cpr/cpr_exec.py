@@ -1,0 +1,65 @@
+"""cpr-exec: old QEMU saves its state and execs new QEMU in its place.
+
+Source: QEMU qapi/migration.json, enum MigMode `cpr-exec` (since 10.2), parameter
+`cpr-exec-command`; docs/devel/migration/CPR.rst.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lab.errors import OutcomeUnknown, Refused
+from lab.qemu.monitor import Monitor
+from lab.timeline import Recorder
+from lab.waiting import wait_until
+
+
+@dataclass(frozen=True)
+class CprExec:
+    """Replaces QEMU in place by one command.
+
+    command:    argv of new QEMU, `-incoming` included
+    state_file: where old QEMU leaves the device state, on the bench host
+    """
+
+    command: Sequence[str]
+    state_file: str
+    timeout_s: float = 60.0
+    mode = "cpr-exec"
+
+    def apply(self, monitor: Monitor, recorder: Recorder, update: int) -> None:
+        """Update once; what QEMU makes of it is recorded as `cpr.ok`, `cpr.fail` or `cpr.info`."""
+        monitor.begin(update)
+        with recorder.operation("cpr", mode=self.mode, update=update, argv=list(self.command)):
+            monitor.execute(
+                "migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}]
+            )
+            # QEMU forgets both with every exec: they are set anew for each update
+            monitor.execute(
+                "migrate-set-parameters", mode=self.mode, **{"cpr-exec-command": list(self.command)}
+            )
+            monitor.execute("migrate", uri=f"file:{self.state_file}")
+            self._await_exec(monitor)
+            monitor.open("new", self.timeout_s)
+            self._await_running(monitor)
+
+    def _await_exec(self, monitor: Monitor) -> None:
+        # status "completed" comes before the exec and "failed" may follow it (seen on 11.1.3), so
+        # only the end of the connection says that old QEMU is gone
+        wait_until(
+            lambda: not monitor.connected() or monitor.migration_failure() is not None,
+            self.timeout_s,
+            "old QEMU to exec new QEMU",
+            OutcomeUnknown,
+        )
+        if monitor.connected():
+            reply = monitor.execute("query-migrate")
+            raise Refused(f"update {monitor.migration_failure()}: {reply.get('error-desc', reply)}")
+
+    def _await_running(self, monitor: Monitor) -> None:
+        wait_until(
+            lambda: monitor.execute("query-status")["status"] == "running",
+            self.timeout_s,
+            "new QEMU to run the guest",
+            OutcomeUnknown,
+        )
+        monitor.execute("query-migrate")

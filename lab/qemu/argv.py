@@ -1,0 +1,122 @@
+"""The guest's QEMU command line as data.
+
+The same `GuestConfig` gives the argv of old QEMU and, with `-incoming`, that of new QEMU: cpr-exec
+asks for "all old QEMU arguments plus -incoming" (QEMU docs/devel/migration/CPR.rst).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+IommuBackend = Literal["type1", "iommufd"]
+
+AGENT_PORT = "cprlab.agent"
+STREAM_FD, STREAM_PATH = "cprlab.stream.fd", "cprlab.stream.path"
+
+
+@dataclass(frozen=True)
+class GuestConfig:
+    """A guest of the lab: a kernel and an initramfs, RAM that survives an update, functions by VFIO.
+
+    kernel, initrd: paths on the bench host
+    run_dir:        folder on the bench host for its sockets and files
+    functions:      BDFs on the bench host, bound to vfio-pci
+    """
+
+    kernel: str
+    initrd: str
+    run_dir: str
+    iommu: IommuBackend
+    functions: tuple[str, ...]
+    memory_mib: int = 256
+    cpus: int = 1
+    accel: str = "kvm"
+    machine: str = "q35"
+
+    @property
+    def qmp_path(self) -> str:
+        return f"{self.run_dir}/qmp.sock"
+
+    @property
+    def agent_path(self) -> str:
+        return f"{self.run_dir}/agent.sock"
+
+    @property
+    def stream_path(self) -> str:
+        return f"{self.run_dir}/stream.sock"
+
+    @property
+    def console_log(self) -> str:
+        return f"{self.run_dir}/console.log"
+
+    @property
+    def state_file(self) -> str:
+        return f"{self.run_dir}/vm.state"
+
+    def argv(self, qemu: str) -> list[str]:
+        """The command that starts the guest; `{fd:NAME}` stands for a descriptor the host agent opens."""
+        return [
+            qemu,
+            *("-name", "cprlab-guest"),
+            *("-accel", self.accel),
+            *("-cpu", "host"),
+            *("-smp", str(self.cpus)),
+            # both are what keeps guest RAM in place over an exec; cpr-exec does not ask for them
+            # itself up to QEMU 11.1 and loses the guest without them (see preflight)
+            *("-object", f"memory-backend-memfd,id=ram0,size={self.memory_mib}M,share=on"),
+            *("-machine", f"{self.machine},aux-ram-share=on,memory-backend=ram0"),
+            *("-m", f"{self.memory_mib}M"),
+            *("-nodefaults", "-no-user-config", "-display", "none"),
+            *("-kernel", self.kernel, "-initrd", self.initrd),
+            *("-append", "console=ttyS0 quiet panic=-1"),
+            *("-qmp", f"unix:{self.qmp_path},server=on,wait=off"),
+            *self._console(),
+            *self._ports(),
+            *self._functions(),
+        ]
+
+    def incoming(self, qemu: str) -> list[str]:
+        """The command of new QEMU for one update."""
+        return [*self.argv(qemu), "-incoming", f"file:{self.state_file}"]
+
+    def _console(self) -> list[str]:
+        # logappend: new QEMU opens the file again, and would truncate what old QEMU wrote
+        log = f"logfile={self.console_log},logappend=on"
+        return [
+            *("-chardev", f"socket,id=console,path={self.run_dir}/console.sock,server=on,wait=off,{log}"),
+            *("-serial", "chardev:console"),
+        ]
+
+    def _ports(self) -> list[str]:
+        return [
+            *("-device", "virtio-serial-pci,id=ports"),
+            *("-chardev", f"socket,id=agent,path={self.agent_path},server=on,wait=off"),
+            *("-device", f"virtserialport,chardev=agent,name={AGENT_PORT}"),
+            *("-chardev", "socket,id=stream-fd,fd={fd:stream-fd}"),
+            *("-device", f"virtserialport,chardev=stream-fd,name={STREAM_FD}"),
+            *("-chardev", f"socket,id=stream-path,path={self.stream_path},server=on,wait=off"),
+            *("-device", f"virtserialport,chardev=stream-path,name={STREAM_PATH}"),
+        ]
+
+    def _functions(self) -> list[str]:
+        argv = ["-object", "iommufd,id=iommufd0"] if self.iommu == "iommufd" else []
+        backend = ",iommufd=iommufd0" if self.iommu == "iommufd" else ""
+        for number, bdf in enumerate(self.functions):
+            argv += ["-device", f"vfio-pci,id=vfio{number},host={bdf}{backend}"]
+        return argv
+
+
+def with_descriptors(argv: list[str], descriptors: dict[str, int]) -> list[str]:
+    """Replace every `{fd:NAME}` by its descriptor number.
+
+    Raises:
+        KeyError: if a name has no descriptor.
+    """
+
+    def replace(word: str) -> str:
+        head, mark, tail = word.partition("{fd:")
+        if not mark:
+            return word
+        name, _, rest = tail.partition("}")
+        return f"{head}{descriptors[name]}{rest}"
+
+    return [replace(word) for word in argv]
