@@ -4,6 +4,7 @@
 # mypy: disallow-untyped-calls=False
 
 import contextlib
+import html
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -39,10 +40,12 @@ def show_verdicts(folder: Path, verdicts: Sequence[Verdict], measurements: Seque
     case = CaseFolder(folder)
     timeline = case.timeline()
     label(timeline, [verdict.checker for verdict in verdicts])
-    allure.dynamic.description_html(_description(verdicts, measurements))
+    pictures = _pictures(case, timeline, str(worst(verdicts)))
+    claim = " ".join(str(last(timeline, "case").get("claim", "")).split())
+    allure.dynamic.description_html(_description(claim, verdicts, measurements, pictures))
     for verdict in verdicts:
         step(verdict)
-    _attach_picture(case, timeline, str(worst(verdicts)))
+    _attach_pictures(pictures)
     _html("verdicts", tables.verdict_table(verdicts))
     _text("verdicts (text)", tables.verdict_text(verdicts))
     if measurements:
@@ -113,27 +116,34 @@ def show_unjudged(folder: Path) -> None:
     """For a case that died before its verdict: labels, picture and commands as far as they go."""
     case = CaseFolder(folder)
     timeline = case.timeline()
-    _attach_picture(case, timeline, "NOT JUDGED")
+    _attach_pictures(_pictures(case, timeline, "NOT JUDGED"))
     show_commands(folder)
 
 
-def _attach_picture(case: CaseFolder, timeline: Timeline, verdict: str) -> None:
+def _pictures(case: CaseFolder, timeline: Timeline, verdict: str) -> list[Path]:
     name = str(last(timeline, "case").get("nodeid", case.path.name)).split("::")[-1]
     try:
-        pictures = draw(timeline, case.path / "pictures", name, verdict)
+        return draw(timeline, case.path / "pictures", name, verdict)
     except Exception as crash:  # damaged evidence must not take the verdict with it
         _text("the picture could not be drawn", f"{type(crash).__name__}: {crash}")
-        return
+        return []
+
+
+def _attach_pictures(pictures: Sequence[Path]) -> None:
     for picture in pictures:
         allure.attach.file(str(picture), f"picture: {picture.stem}", AttachmentType.PNG)
-        allure.attach.file(
-            str(picture.with_suffix(".svg")), f"picture: {picture.stem} (SVG)", AttachmentType.SVG
-        )
+        svg = picture.with_suffix(".svg")
+        allure.attach.file(str(svg), f"picture: {picture.stem} (SVG)", AttachmentType.SVG)
 
 
-def _description(verdicts: Sequence[Verdict], measurements: Sequence[Measurement]) -> str:
+def _description(
+    claim: str, verdicts: Sequence[Verdict], measurements: Sequence[Measurement], pictures: Sequence[Path]
+) -> str:
+    """What is read first: the claim, the verdicts, the numbers, and the picture of the first update."""
     numbers = tables.measurement_table(measurements) if measurements else ""
-    return f"<p><b>{worst(verdicts)}</b></p>{tables.verdict_table(verdicts)}{numbers}"
+    inline = "".join(map(tables.inline_png, pictures[:1]))
+    told = f"<p>{html.escape(claim)}</p>" if claim else ""
+    return f"{told}<p><b>{worst(verdicts)}</b></p>{tables.verdict_table(verdicts)}{numbers}{inline}"
 
 
 def _html(name: str, body: str) -> None:

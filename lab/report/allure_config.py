@@ -34,18 +34,19 @@ export default settings;
 """
 
 
-def config(
-    name: str, bench: str, output: Path, history: Path | None, metrics: Mapping[str, Measurement]
-) -> str:
+def config(name: str, bench: str, output: Path, history: Path, metrics: Mapping[str, Measurement]) -> str:
     """The text of allurerc.mjs.
 
-    history: file that collects runs; None leaves this run out of it
+    history: file that collects runs
     metrics: a measurement for each metric key, for its title and unit
     """
     settings: dict[str, Any] = {
         "name": name,
         "output": str(output),
+        "historyPath": str(history),
+        "appendHistory": True,
         "categories": {"rules": CATEGORIES},
+        "hideLabels": ["framework", "language", "thread", "package", "bench"],
         "performance": {
             "metrics": {
                 key: {"title": f"{m.name} ({m.clock})", "unit": m.unit, "better": "lower"}
@@ -64,9 +65,20 @@ def config(
             }
         },
     }
-    if history is not None:
-        settings |= {"historyPath": str(history), "appendHistory": True, "historyLimit": 50}
     return CONFIG.format(settings=json.dumps(settings, indent=2), bench=json.dumps(bench))
+
+
+def history_without(lines: Iterable[str], name: str) -> list[str]:
+    """The lines of a history file but those of one run: made again, a report must not count it twice."""
+    kept = []
+    for line in lines:
+        try:
+            mine = json.loads(line).get("name") == name
+        except (ValueError, AttributeError):
+            mine = True  # a line cut short would stop allure
+        if not mine:
+            kept.append(line)
+    return kept
 
 
 def properties(values: Mapping[str, Any]) -> str:

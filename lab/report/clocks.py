@@ -44,6 +44,16 @@ class Clocks:
         middles = at[:-1] + np.diff(at) // 2
         return np.asarray(times + offsets[np.searchsorted(middles, times)], np.int64)
 
+    def source_ns(self, source: str, t_ns: int) -> int:
+        """A controller time on the source's clock.
+
+        Raises:
+            KeyError: if the source was never synced.
+        """
+        at, offsets = self._offsets[source]
+        nearest = int(np.argmin(np.abs(at + offsets - t_ns)))
+        return t_ns - int(offsets[nearest])
+
     def event_ns(self, event: Event, source: str) -> int:
         """When it happened by the source's clock; when it was heard of, if that is not known."""
         t_src_ns = event.data.get("t_src_ns")

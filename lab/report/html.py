@@ -24,8 +24,8 @@ _ANALYTICS = re.compile(
 def write_report(run: Path) -> Path:
     """Make `report/index.html` of a run, one file that opens from disk, and return its path.
 
-    The report is a function of the run record: made again, it is the same. The run's place in
-    `history.jsonl` beside the runs is taken the first time only.
+    The report is a function of the run record: it can be made again at any time. The run stands
+    once in `history.jsonl` beside the runs, from which trends are drawn.
 
     Raises:
         LabUsageError: if there are no results in the run.
@@ -76,14 +76,17 @@ def _prepare(run: Path, results: Path) -> Path:
     (results / "environment.properties").write_text(
         allure_config.properties(environment(record)), encoding="utf-8"
     )
-    seen = (run / "report").exists()
+    name, history = f"cprlab {run_id}", run.parent / "history.jsonl"
+    if history.exists():
+        lines = history.read_text(encoding="utf-8").splitlines(keepends=True)
+        _replace(history, "".join(allure_config.history_without(lines, name)))
     config = run / "allurerc.mjs"
     config.write_text(
         allure_config.config(
-            f"cprlab {run_id}",
+            name,
             str(record.get("bench", "bench")),
             run / "report.partial",
-            None if seen else run.parent / "history.jsonl",
+            history,
             metrics,
         ),
         encoding="utf-8",
@@ -128,6 +131,12 @@ def _page(folder: Path) -> Path:
         if page.is_file():
             return page
     raise BenchError(f"allure left no index.html in {folder}; see {folder.parent / 'report.log'}")
+
+
+def _replace(path: Path, text: str) -> None:
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -14,6 +15,7 @@ from lab.timeline import Timeline
 
 MARGIN_S = 1.0
 LONGEST_WINDOW_S = 15.0
+MOST_PICTURES = 4
 COLOUR = {"PASS": panels.GREEN, "FAIL": panels.RED, "UNKNOWN": "#9a6700"}
 
 PANELS: list[tuple[str, float, panels.Panel]] = [
@@ -29,7 +31,7 @@ PANELS: list[tuple[str, float, panels.Panel]] = [
 
 
 def draw(timeline: Timeline, folder: Path, case: str, verdict: str) -> list[Path]:
-    """Write a picture per update, as PNG and SVG of the same name, and return the PNG files.
+    """Write a picture per update, of at most four of them, as PNG and SVG of the same name, and return the PNG files.
 
     Partial evidence gives a picture that says what is missing; without an update, the whole
     case is shown.
@@ -41,7 +43,7 @@ def draw(timeline: Timeline, folder: Path, case: str, verdict: str) -> list[Path
     folder.mkdir(parents=True, exist_ok=True)
     recording = Recording.of(timeline)
     updates = recording.updates()
-    shown: Sequence[Update | None] = updates or [None]
+    shown: Sequence[Update | None] = chosen(updates, recording) or [None]
     return [_save(_figure(recording, updates, one, f"{verdict}  {case}"), folder, one) for one in shown]
 
 
@@ -60,6 +62,20 @@ def window(update: Update | None, recording: Recording) -> tuple[float, float]:
         return recording.extent()
     end = min(update.end_s + MARGIN_S, update.start_s + LONGEST_WINDOW_S)
     return update.start_s - MARGIN_S, end
+
+
+def chosen(updates: Sequence[Update], recording: Recording) -> list[Update]:
+    """The updates that get a picture: all of a few; of many what went wrong, then the longest gaps."""
+    ranked = sorted(updates, key=lambda one: (one.outcome == "ok", -pause_s(recording, one)))
+    return sorted(ranked[:MOST_PICTURES], key=lambda one: one.start_s)
+
+
+def pause_s(recording: Recording, update: Update) -> float:
+    """The longest gap in the load to the guest around an update; 0 if that cannot be told."""
+    shown = window(update, recording)
+    found = recording.table("nic.to-guest.received", shown)
+    gap = None if isinstance(found, str) else longest_gap(found[0], *shown)
+    return gap[1] - gap[0] if gap else 0.0
 
 
 def _figure(recording: Recording, updates: Sequence[Update], update: Update | None, title: str) -> Figure:
@@ -85,9 +101,10 @@ def _figure(recording: Recording, updates: Sequence[Update], update: Update | No
 def _overview(ax: Axes, recording: Recording, updates: Sequence[Update], shown: tuple[float, float]) -> None:
     """The whole case: the load towards the guest, the updates by number, what is shown below."""
     extent = recording.extent()
-    found = recording.table("nic.to-guest.received")
-    if not isinstance(found, str):
-        ax.hist(found[0], bins=400, range=extent, color=panels.BLUE, alpha=0.6)
+    edges = np.linspace(*extent, 400)
+    counts = recording.counts("nic.to-guest.received", edges)
+    if counts is not None:
+        ax.stairs(counts, edges, fill=True, color=panels.BLUE, alpha=0.6)
     ax.axvspan(*shown, facecolor="none", edgecolor=panels.BLACK, linewidth=1.2)
     for one in updates:
         ax.axvspan(one.start_s, one.end_s, color=panels.PURPLE, alpha=0.45, linewidth=0)
@@ -152,7 +169,6 @@ def _title(figure: Figure, recording: Recording, update: Update | None, total: i
     if update:
         told = [f"{update.mode}, update {update.number} of {total}: {update.outcome}"]
     told += [f"QEMU {one.get('qemu_old', '?')} → {one.get('qemu_new', '?')}" for one in versions]
-    found = recording.table("nic.to-guest.received")
-    if update and not isinstance(found, str) and (pause := longest_gap(found[0], *window(update, recording))):
-        told.append(f"longest gap in the load to the guest {(pause[1] - pause[0]) * 1000:.0f} ms")
+    if update and (pause := pause_s(recording, update)):
+        told.append(f"longest gap in the load to the guest {pause * 1000:.0f} ms")
     figure.text(0.99, 0.992, "   ·   ".join(told), ha="right", va="top", fontsize=9)

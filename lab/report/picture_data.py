@@ -1,6 +1,5 @@
 """What the picture of a case shows: the timeline and its tables as seconds on one axis."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,16 +64,41 @@ class Recording:
         """An event of a source on the axis."""
         return self.seconds(self.clocks.event_ns(event, source))
 
-    def table(self, name: str) -> tuple[Seconds, Mapping[str, NDArray[Any]]] | str:
-        """Times on the axis, in order, with the columns; or why there is nothing to show."""
+    def table(self, name: str, window: tuple[float, float]) -> tuple[Seconds, dict[str, NDArray[Any]]] | str:
+        """Times on the axis, in order, with the columns, of about `window`; or why there is nothing.
+
+        Rows are written as they are observed, so that the window is found by bisection and a table
+        of 10^8 rows is not read as a whole.
+        """
+        rows = self._rows(name)
+        if isinstance(rows, str):
+            return rows
+        source = TABLE_CLOCKS[name]
+        raw = rows["t_ns"]
+        edges = [self._source_ns(source, window[0] - 1), self._source_ns(source, window[1] + 1)]
+        first, last = (int(n) for n in np.searchsorted(raw, edges))
+        times = (self.clocks.controller_ns(source, raw[first:last]) - self.zero_ns) / 1e9
+        order = np.argsort(times, kind="stable")
+        return times[order], {column: values[first:last][order] for column, values in rows.items()}
+
+    def counts(self, name: str, edges: Seconds) -> NDArray[np.int64] | None:
+        """Rows between each two edges; None if there is nothing to count."""
+        rows = self._rows(name)
+        if isinstance(rows, str):
+            return None
+        at = [self._source_ns(TABLE_CLOCKS[name], float(edge)) for edge in edges]
+        return np.asarray(np.maximum(np.diff(np.searchsorted(rows["t_ns"], at)), 0), np.int64)
+
+    def _rows(self, name: str) -> dict[str, NDArray[Any]] | str:
         rows = columns.read(self.timeline.tables, name)
         if rows is None or not len(rows["t_ns"]):
             return f"no rows in {name}"
         if not self.clocks.knows(source := TABLE_CLOCKS[name]):
             return f"{name}: the clock of {source} was never synced"
-        times = (self.clocks.controller_ns(source, rows["t_ns"]) - self.zero_ns) / 1e9
-        order = np.argsort(times, kind="stable")
-        return times[order], {column: values[order] for column, values in rows.items()}
+        return rows
+
+    def _source_ns(self, source: str, t_s: float) -> int:
+        return self.clocks.source_ns(source, self.zero_ns + int(t_s * 1e9))
 
     def extent(self) -> tuple[float, float]:
         """First and last event."""

@@ -48,8 +48,8 @@ def stream(direction: str) -> Panel:
     """Blocks sent and received per bin of one direction of the NIC load, the longest gap named."""
 
     def draw(ax: Axes, recording: Recording, window: Window) -> None:
-        received = recording.table(f"nic.{direction}.received")
-        sent = recording.table(f"nic.{direction}.sent")
+        received = recording.table(f"nic.{direction}.received", window)
+        sent = recording.table(f"nic.{direction}.sent", window)
         if isinstance(received, str):
             missing(ax, received)
             return
@@ -120,12 +120,12 @@ def accounting(ax: Axes, recording: Recording, window: Window) -> None:
 def _curves(
     ax: Axes, recording: Recording, window: Window, series: Sequence[tuple[str, int, str, str]], unit: str
 ) -> None:
-    found = recording.table("pins")
+    found = recording.table("pins", window)
     if isinstance(found, str):
         missing(ax, found)
         return
     times, rows = found
-    inside = (times >= window[0] - 1) & (times <= window[1] + 1)
+    inside = (times >= window[0]) & (times <= window[1])
     for place, (column, divisor, name, colour) in enumerate(series):
         if column not in rows:
             continue

@@ -10,7 +10,7 @@ import select
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +79,15 @@ class Run:
         self._tell("start", nodeid=nodeid)
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(self, item: pytest.Item, call: "pytest.CallInfo[None]") -> Iterator[None]:
-        report: pytest.TestReport = yield  # type: ignore[misc]  # a wrapper's yield gives the report
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: "pytest.CallInfo[None]"
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
         self._seconds += call.duration
         status = status_of(report, call)
         if _BADNESS.index(status) > _BADNESS.index(self._status):
             self._status, self._reason = status, _one_line(report, call)
-        return report  # type: ignore[return-value]
+        return report
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         folder = self.record.folder_of(nodeid)

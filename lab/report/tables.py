@@ -1,8 +1,10 @@
 """Tables and transcripts of the report, as HTML and as text."""
 
+import base64
 import html
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from lab.report.case_folder import Measurement
@@ -70,6 +72,13 @@ def transcript(lines: Iterable[Mapping[str, Any]]) -> str:
             told = f"{seconds:9.3f} {line.get('side', '?'):>3} {arrow} {what:8} {json.dumps(message)}"
             text.append(told + "\n")
     return "".join(text)
+
+
+def inline_png(path: Path) -> str:
+    """A picture as part of the page: the report is one file."""
+    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    source = f"data:image/png;base64,{data}"
+    return f'<p><img alt="{html.escape(path.stem)}" style="max-width: 100%" src="{source}"></p>'
 
 
 def _events(verdict: Verdict) -> str:
