@@ -50,7 +50,7 @@ class Catalogue:
         progress, keys = progress or PlainProgress(), self.keys()
         to_build = self._missing(name, keys)
         if to_build:
-            self._preflight([self.recipes[each] for each in to_build])
+            self._preflight(to_build, keys)
         for each in to_build:
             self._build(each, keys, progress)
         return self._whole(name, keys) or self._gone(name)
@@ -65,11 +65,14 @@ class Catalogue:
         entry = self.store.find(name, keys[name])
         return entry if entry and not entry.damage() else None
 
-    def _preflight(self, needed: list[Recipe]) -> None:
-        require_tools(dict.fromkeys(tool for each in needed for tool in each.tools))
+    def _preflight(self, names: list[str], keys: Mapping[str, str]) -> None:
+        require_tools(dict.fromkeys(tool for name in names for tool in self.recipes[name].tools))
         self.store.folder.mkdir(parents=True, exist_ok=True)
-        what = ", ".join(each.name for each in needed)
-        require_space(self.store.folder, sum(each.space_bytes for each in needed), what)
+        # what an interrupted build has written already need not be free
+        needed = [
+            self.recipes[name].space_bytes - self.store.resumable_bytes(name, keys[name]) for name in names
+        ]
+        require_space(self.store.folder, sum(max(0, each) for each in needed), ", ".join(names))
 
     def _build(self, name: str, keys: Mapping[str, str], progress: Progress) -> None:
         made_by = self.recipes[name]

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -93,11 +93,15 @@ class Store:
         found = (self.find(*name.rsplit("-", 1)) for name in names)
         return [entry for entry in found if entry]
 
+    def resumable_bytes(self, name: str, key: str) -> int:
+        """Disk space in use by what an interrupted build left."""
+        return artefacts.disk_bytes(self.folder / f".partial-{name}-{key}")
+
     @contextmanager
     def building(self, made_by: Recipe, key: str, progress: Progress) -> Iterator[Path]:
-        """Hold the entry's lock and a folder to build it in; the folder is kept if building fails.
+        """Hold the entry's lock and a folder to build it in.
 
-        What an earlier build left in it is removed, unless the recipe goes on from there.
+        What a failed build made is kept if its recipe can go on from there; otherwise only its log.
 
         Raises:
             BenchError: the disk is full.
@@ -109,7 +113,10 @@ class Store:
                 if not made_by.keeps_partial:
                     remove(partial)
                 partial.mkdir(exist_ok=True)
-                yield partial
+                try:
+                    yield partial
+                finally:
+                    _sweep(partial, everything_but_log=not made_by.keeps_partial)
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -150,6 +157,17 @@ class Store:
 def remove(folder: Path) -> None:
     """Delete a folder and all in it; nothing if it is not there."""
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep(partial: Path, *, everything_but_log: bool) -> None:
+    if everything_but_log and partial.exists():
+        for left in partial.iterdir():
+            if left.is_dir():
+                remove(left)
+            elif left.name != "build.log":
+                left.unlink()
+    with suppress(OSError):  # it is the entry by now, or something in it is kept
+        partial.rmdir()
 
 
 def _write_durably(path: Path, text: str) -> None:

@@ -156,6 +156,7 @@ def test_two_builders_at_once_build_once_and_the_second_says_for_whom_it_waits(t
     for each in both:
         each.join()
     assert builds(tmp_path) == 1
+    assert not list((tmp_path / "cache").glob(".partial-*"))
     waited = [line for told in said for line in told if "waiting for process" in line]
     assert len(waited) == 1
     assert any(str(each.pid) in waited[0] for each in both)
@@ -173,6 +174,8 @@ def test_a_full_disk_leaves_one_line_and_nothing_that_looks_whole(tmp_path: Path
         lab.ensure("image", Notes())
     assert "\n" not in str(caught.value)
     assert lab.store.entries() == []
+    left = [path for path in lab.store.folder.rglob("*") if path.suffix != ".lock"]
+    assert left == [], "what fills the disk must not stay"
 
 
 @pytest.mark.parametrize("keeps", [True, False], ids=["kept", "not kept"])
