@@ -36,6 +36,7 @@ def session(state: Path) -> int:
     requests, wire = standard_streams()
     for number in _ENDING:
         signal.signal(number, _end)
+    sys.setswitchinterval(0.001)  # the default of 5 ms would make samples taken every 10 ms late
     agent = HostAgent(wire, state)
     try:
         serve(requests, wire, agent.calls())

@@ -75,7 +75,7 @@ def refuse_unless_assignable(sysfs: Sysfs, bdf: str, together: Sequence[str] = (
     """Raises AgentError, with the reason, if a guest must not get this function."""
     sysfs.device(bdf)
     if sysfs.is_bridge(bdf):
-        raise AgentError(f"{bdf} is a PCI bridge: name the function behind it")
+        raise AgentError(f"{bdf} is a bridge: name the function behind it")
     if (group := sysfs.group(bdf)) is None:
         raise AgentError(
             f"{bdf} has no IOMMU group: switch the IOMMU on in the firmware and on the kernel "

@@ -77,7 +77,7 @@ def pfns(pid: int, offsets: Sequence[int], hint: str = "memfd:") -> list[list[in
     fd = _memory_file(pid, hint)
     try:
         inode = os.fstat(fd).st_ino
-        mapped = _mapped(pid, inode)
+        mapped = _mapped(pid, fd)
         return [[offset, _pfn(pid, fd, mapped, offset), inode] for offset in offsets]
     except OSError as error:
         raise AgentError(f"could not look up pages of process {pid}: {error}") from None
@@ -94,13 +94,14 @@ def _memory_file(pid: int, hint: str) -> int:
     return os.open(f"/proc/{pid}/fd/{max(sizes, key=sizes.__getitem__)}", os.O_RDONLY | os.O_CLOEXEC)
 
 
-def _mapped(pid: int, inode: int) -> list[tuple[int, int, int]]:
-    """Where the process maps the file: (file offset, bytes, address)."""
-    found = []
+def _mapped(pid: int, fd: int) -> list[tuple[int, int, int]]:
+    """Where a process maps the file that we have open: (file offset, bytes, address)."""
+    found, file = [], os.fstat(fd)
+    identity = f"{os.major(file.st_dev):02x}:{os.minor(file.st_dev):02x}", str(file.st_ino)
     for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
-        addresses, _, offset, _, number = line.split()[:5]
+        addresses, _, offset, device, inode = line.split()[:5]
         start, end = (int(address, 16) for address in addresses.split("-"))
-        if int(number) == inode:
+        if (device, inode) == identity:
             found.append((int(offset, 16), end - start, start))
     return found
 
@@ -124,8 +125,7 @@ def _page_of_file(fd: int, offset: int) -> int:
         return -1  # a hole up to the end
     with mmap.mmap(fd, PAGE_BYTES, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ, offset=start) as page:
         page[0]
-        inode = os.fstat(fd).st_ino
-        address = next(a for o, _, a in _mapped(os.getpid(), inode) if o == start)
+        address = next(a for o, _, a in _mapped(os.getpid(), fd) if o == start)
         entry = _pagemap(os.getpid(), address)
     return _visible(entry) if entry & _PRESENT else -1
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..rpc import AgentError
 
-BRIDGE_CLASS = "0x0604"
+BRIDGE_CLASS = "0x06"
 
 
 def write_attribute(path: Path, text: str) -> None:
@@ -75,7 +75,7 @@ class Sysfs:
         return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
     def is_bridge(self, bdf: str) -> bool:
-        """Whether it is a PCI bridge or root port: these stay with the host in a group that is given away."""
+        """Whether it is a bridge of any kind or a root port: in a group given away it stays with the host."""
         return (self.attribute(bdf, "class") or "").startswith(BRIDGE_CLASS)
 
     def vfio_cdev(self, bdf: str) -> str | None:
