@@ -1,0 +1,110 @@
+"""Numbered lines through a chardev, both ways, counted at both ends."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from lab.drivers.agent import HostAgent
+from lab.errors import SutError
+from lab.link import AgentLink
+from lab.timeline import Recorder
+from lab.witnesses.blind import blind_if_refused
+
+_COUNTERS = ("received", "lost", "repeated", "reordered", "damaged", "cut", "last_number", "last_epoch")
+_POLL_S = 0.1
+
+
+class StreamEnd(Protocol):
+    """One end of a stream: `lab.agents.numbered.NumberedStream` in an agent."""
+
+    def drain(self) -> None:
+        """Begin no further line."""
+
+    def report(self, upto: int | None = None) -> Mapping[str, Any]:
+        """{sent, drained, received: counters}; `upto`: the last number that the other end sent."""
+
+
+@dataclass(frozen=True)
+class HostEnd:
+    """The host agent's end, opened by `stream_open`."""
+
+    agent: HostAgent
+    chardev: str
+
+    def drain(self) -> None:
+        self.agent.stream_report(self.chardev, drain=True)
+
+    def report(self, upto: int | None = None) -> Mapping[str, Any]:
+        return self.agent.stream_report(self.chardev, upto=upto, wait_s=0)
+
+
+@dataclass(frozen=True)
+class GuestEnd:
+    """The guest agent's end, opened by `streams_start`; `link` raises SutError when the guest is gone."""
+
+    link: AgentLink
+    port: str
+
+    def drain(self) -> None:
+        self.link.call("streams_drain", name=self.port)
+
+    def report(self, upto: int | None = None) -> Mapping[str, Any]:
+        report: Mapping[str, Any] = self.link.call("streams_report", name=self.port, upto=upto)
+        return report
+
+
+@dataclass(frozen=True)
+class ChardevStream:
+    """A stream that is open at both ends."""
+
+    chardev: str
+    host: StreamEnd
+    guest: StreamEnd
+    recorder: Recorder
+
+    def report(self, *, update: int, drain: bool = False, wait_s: float = 5.0) -> None:
+        """Record `chardev.report`, or `witness.blind` when an end cannot be asked.
+
+        Each end is given `wait_s` to get what the other one has sent until now; what has not come then is lost.
+        drain: both ends stop sending for good before that
+        """
+        witness = f"chardev {self.chardev}"
+        with blind_if_refused(self.recorder, witness):
+            try:
+                self._report(update, drain, wait_s)
+            except SutError as error:
+                self.recorder.record("witness.blind", witness=witness, reason=str(error))
+
+    def _report(self, update: int, drain: bool, wait_s: float) -> None:
+        for end in (self.host, self.guest):
+            if drain:
+                end.drain()
+        sent_by_host, sent_by_guest = (end.report()["sent"] for end in (self.host, self.guest))
+        at_guest = _awaited(self.guest, sent_by_host, wait_s)
+        at_host = _awaited(self.host, sent_by_guest, wait_s)
+        self.recorder.record(
+            "chardev.report",
+            chardev=self.chardev,
+            backend=at_host["backend"],
+            connections=at_host["connections"],
+            eofs=at_host["eofs"],
+            to_guest={"sent": sent_by_host} | _counted(at_guest),
+            from_guest={"sent": sent_by_guest} | _counted(at_host),
+            drained=drain,
+            update=update,
+        )
+
+
+def _awaited(end: StreamEnd, number: int, wait_s: float) -> Mapping[str, Any]:
+    """The report of an end once `number` has come there, or after `wait_s`: not coming is evidence."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        report = end.report(upto=number)
+        if report["received"]["last_number"] >= number or time.monotonic() > deadline:
+            return report
+        time.sleep(_POLL_S)
+
+
+def _counted(report: Mapping[str, Any]) -> dict[str, int]:
+    return {name: report["received"][name] for name in _COUNTERS}
