@@ -22,10 +22,12 @@ class Loop:
     """Hands ready descriptors and due times to their handlers.
 
     before_wait: called each time before the loop goes to sleep
+    on_error:    told of the exception of a handler, which is then never called again
     """
 
     def __init__(self) -> None:
         self.before_wait: Callable[[], None] = lambda: None
+        self.on_error: Callable[[Exception], None] = _raise
         self._poll = select.epoll()
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._timers: list[Timer] = []
@@ -74,9 +76,21 @@ class Loop:
             wait_ns = min((timer.due_ns for timer in self._timers), default=NEVER) - time.monotonic_ns()
             for fd, events in self._poll.poll(max(0.0, min(wait_ns / 1e9, 1.0))):
                 if handler := self._handlers.get(fd):  # an earlier handler may have closed it
-                    handler(events)
+                    try:
+                        handler(events)
+                    except Exception as error:
+                        self.forget(fd)
+                        self.on_error(error)
 
     def _run_timers(self) -> None:
         now_ns = time.monotonic_ns()
         for timer in [timer for timer in self._timers if timer.due_ns <= now_ns]:
-            timer.due_ns = timer.run(now_ns)
+            try:
+                timer.due_ns = timer.run(now_ns)
+            except Exception as error:
+                self.cancel(timer)
+                self.on_error(error)
+
+
+def _raise(error: Exception) -> None:
+    raise error

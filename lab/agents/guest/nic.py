@@ -1,0 +1,117 @@
+"""The guest's end of the NIC load."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from ..frames import ETHERTYPE
+from ..loop import Loop
+from ..rawsock import RawSocket, opened
+from ..rpc import AgentError, Wire
+from ..traffic import Traffic
+from .ethtool import Interface
+from .interfaces import chosen, described, has_carrier, statistics
+
+
+class Nic:
+    """Sends `from-guest` and checks `to-guest` over one network interface.
+
+    wire: in place of an interface, see rawsock.opened; for tests without one
+    """
+
+    def __init__(self, loop: Loop, out: Wire, wire: str = "") -> None:
+        self._loop, self._out, self._wire = loop, out, wire
+        self._name = ""
+        self._socket: RawSocket | None = None
+        self._traffic: Traffic | None = None
+        self._epoch = 1
+        self.calls: dict[str, Callable[..., Any]] = {
+            "nic_start": self.start,
+            "nic_stop_sending": self.stop_sending,
+            "nic_stop": self.stop,
+            "nic_counters": self.counters,
+        }
+
+    def epoch(self, number: int) -> None:
+        """Blocks sent from now on carry it."""
+        self._epoch = number
+        if self._traffic:
+            self._traffic.sender.epoch = number
+
+    def start(
+        self,
+        rate_hz: float,
+        block_bytes: int,
+        seed: int,
+        peer: str,
+        ring_blocks: int = 4096,
+        interface: str | None = None,
+        bdf: str | None = None,
+    ) -> dict[str, Any]:
+        """Receive at once, send as soon as the link is up; {name, driver, bdf, mac, rings}.
+
+        peer: MAC address of the far end
+        """
+        self.stop()
+        facts = self._test_wire() if self._wire else self._open(chosen(interface, bdf), ring_blocks)
+        assert self._socket is not None
+        self._traffic = Traffic(
+            self._loop,
+            self._socket,
+            self._out,
+            sends="from-guest",
+            receives="to-guest",
+            seed=seed,
+            block_bytes=block_bytes,
+        )
+        self._traffic.sender.epoch = self._epoch
+        self._traffic.start_sending(rate_hz, peer, facts["mac"], self._link_up)
+        return facts
+
+    def stop_sending(self) -> dict[str, Any]:
+        """Send no more, go on receiving; the totals up to now."""
+        if self._traffic is None:
+            raise AgentError("there is no traffic: call nic_start first")
+        self._traffic.sender.stop()
+        return self._traffic.totals()
+
+    def stop(self) -> dict[str, Any]:
+        """Stop both directions; the totals, nothing if there was no traffic."""
+        totals: dict[str, Any] = {}
+        if self._traffic:
+            self._traffic.close()
+            totals = self._traffic.totals()
+        if self._socket:
+            self._socket.close()
+        self._traffic = self._socket = None
+        return totals
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        """Counters by layer: guest-nic (driver), guest-iface (kernel), guest-socket."""
+        counters = {"guest-socket": self._socket.counters()} if self._socket else {}
+        if self._name:
+            counters["guest-iface"] = statistics(self._name)
+            interface = Interface(self._name)
+            with suppress(OSError):  # a driver without counters of its own
+                counters["guest-nic"] = interface.statistics()
+            interface.close()
+        return counters
+
+    def _open(self, name: str, ring_blocks: int) -> dict[str, Any]:
+        interface, rings = Interface(name), {}
+        with suppress(OSError):  # a driver without rings to set: what it has is in the evidence
+            # before the link is up: igb resets itself to change its rings
+            interface.set_rings(ring_blocks)
+        with suppress(OSError):
+            rings = interface.rings()
+        interface.up()
+        interface.close()
+        self._name, self._socket = name, opened(f"packet:{name}", ETHERTYPE)
+        return described(name) | {"rings": rings}
+
+    def _test_wire(self) -> dict[str, Any]:
+        self._socket = opened(self._wire, ETHERTYPE)
+        return {"name": self._wire, "driver": "", "bdf": "", "mac": "02:00:00:00:00:01", "rings": {}}
+
+    def _link_up(self) -> bool:
+        return not self._name or has_carrier(self._name)

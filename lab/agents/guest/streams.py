@@ -1,0 +1,68 @@
+"""The guest's ends of the chardev streams: numbered lines over virtio-serial ports."""
+
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ..rpc import AgentError
+from .port import find
+
+if TYPE_CHECKING:
+    from ..numbered import NumberedStream
+
+NOBODY_THERE_S = 0.05
+"""A port whose host side is closed reads as ended at once, for as long as it is closed."""
+
+
+class Streams:
+    """One thread a stream: they are slow, and `numbered` is the host agent's too.
+
+    opener: gives the descriptor of a port by its name
+    """
+
+    def __init__(self, opener: Callable[[str], int | None] = find) -> None:
+        self._opener = opener
+        self._streams: dict[str, NumberedStream] = {}
+        self._stop = threading.Event()
+        self._epoch = 1
+        self.calls: dict[str, Callable[..., Any]] = {
+            "streams_start": self.start,
+            "streams_drain": self.drain,
+            "streams_report": self.report,
+        }
+
+    def epoch(self, number: int) -> None:
+        """Lines sent from now on carry it."""
+        self._epoch = number
+        for stream in self._streams.values():
+            stream.epoch = number
+
+    def start(self, names: list[str], rate_hz: float = 50.0) -> None:
+        """Send and check on the ports of these names: `cprlab.stream.fd`, …"""
+        # costs a guest under TCG a third of a second: not before it is wanted
+        from ..numbered import NumberedStream
+
+        for name in names:
+            if name in self._streams:
+                raise AgentError(f"stream {name} runs already")
+            if (fd := self._opener(name)) is None:
+                raise AgentError(f"no virtio-serial port {name!r} in the guest")
+            self._streams[name] = stream = NumberedStream(rate_hz, self._epoch)
+            threading.Thread(target=self._run, args=(stream, fd), daemon=True).start()
+
+    def drain(self, name: str) -> None:
+        """Begin no further line."""
+        self._stream(name).drain()
+
+    def report(self, name: str, upto: int | None = None) -> dict[str, Any]:
+        """What was sent and what came; see numbered.NumberedStream.report."""
+        return self._stream(name).report(upto)
+
+    def _stream(self, name: str) -> "NumberedStream":
+        if name not in self._streams:
+            raise AgentError(f"no stream {name!r} was started")
+        return self._streams[name]
+
+    def _run(self, stream: "NumberedStream", fd: int) -> None:
+        while not self._stop.wait(NOBODY_THERE_S):
+            stream.run(fd, self._stop)
