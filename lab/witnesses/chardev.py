@@ -1,7 +1,7 @@
 """Numbered lines through a chardev, both ways, counted at both ends."""
 
-import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -9,10 +9,10 @@ from lab.drivers.agent import HostAgent
 from lab.errors import SutError
 from lab.link import AgentLink
 from lab.timeline import Recorder
+from lab.waiting import wait_until
 from lab.witnesses.blind import blind_if_refused
 
 _COUNTERS = ("received", "lost", "repeated", "reordered", "damaged", "cut", "last_number", "last_epoch")
-_POLL_S = 0.1
 
 
 class StreamEnd(Protocol):
@@ -66,8 +66,8 @@ class ChardevStream:
     def report(self, *, update: int, drain: bool = False, wait_s: float = 5.0) -> None:
         """Record `chardev.report`, or `witness.blind` when an end cannot be asked.
 
-        Each end is given `wait_s` to get what the other one has sent until now; what has not come then is lost.
-        drain: both ends stop sending for good before that
+        Each end is given `wait_s` to get what the other has sent until now; what has not come then is lost.
+        drain: both ends stop sending for good before that. Without it, more than `sent` may have been received
         """
         witness = f"chardev {self.chardev}"
         with blind_if_refused(self.recorder, witness):
@@ -96,14 +96,19 @@ class ChardevStream:
         )
 
 
+class _Late(Exception):
+    """What was sent has not all come: evidence, no error."""
+
+
 def _awaited(end: StreamEnd, number: int, wait_s: float) -> Mapping[str, Any]:
-    """The report of an end once `number` has come there, or after `wait_s`: not coming is evidence."""
-    deadline = time.monotonic() + wait_s
-    while True:
-        report = end.report(upto=number)
-        if report["received"]["last_number"] >= number or time.monotonic() > deadline:
-            return report
-        time.sleep(_POLL_S)
+    """The report of an end once `number` has come there, or after `wait_s`."""
+    with suppress(_Late):
+        wait_until(lambda: _last(end) >= number, wait_s, f"line {number}", error=_Late)
+    return end.report(upto=number)
+
+
+def _last(end: StreamEnd) -> int:
+    return int(end.report()["received"]["last_number"])
 
 
 def _counted(report: Mapping[str, Any]) -> dict[str, int]:
