@@ -64,11 +64,14 @@ class HostConnection:
             channel.exec_command(command)
             data = input.encode() if isinstance(input, str) else input
             try:
-                return replace(run_channel(channel, timeout_s, data or b""), argv=tuple(argv))
+                done = run_channel(channel, timeout_s, data or b"")
             except TimeoutError:
                 raise BenchError(
                     f"{command!r} on {self.endpoint} did not end within {timeout_s:g} s{self._see}"
                 ) from None
+            if done.returncode == -1 and not self.alive:
+                raise EOFError  # not a signal: nobody said how the command ended
+            return replace(done, argv=tuple(argv))
 
     def check(self, argv: Sequence[str], timeout_s: float = 30.0, input: bytes | str | None = None) -> str:
         """Run a command that must succeed, and return its stdout.

@@ -4,11 +4,12 @@ import base64
 import logging
 import socket
 import time
+from pathlib import Path
 
 import paramiko
 
 from lab.drivers.endpoint import Endpoint
-from lab.errors import BenchError
+from lab.errors import BenchError, LabUsageError
 from lab.waiting import wait_until
 
 log = logging.getLogger(__name__)
@@ -26,13 +27,15 @@ def connected(endpoint: Endpoint, timeout_s: float, see: str) -> paramiko.SSHCli
 
     Raises:
         BenchError: no ssh in time; or, at once, the wrong host key or a refused login.
+        LabUsageError: our key file cannot be read.
     """
+    private = _private_key(endpoint.key_file)
     deadline = time.monotonic() + timeout_s
     last: list[str] = ["no attempt ended"]
 
     def attempt() -> paramiko.SSHClient | None:
         try:
-            return _connect(endpoint, max(0.5, min(_ONE_TRY_S, deadline - time.monotonic())))
+            return _connect(endpoint, private, max(0.5, min(_ONE_TRY_S, deadline - time.monotonic())))
         except paramiko.BadHostKeyException as error:
             raise BenchError(_wrong_key(endpoint, error.key)) from None
         except paramiko.AuthenticationException as error:
@@ -50,7 +53,7 @@ def connected(endpoint: Endpoint, timeout_s: float, see: str) -> paramiko.SSHCli
     return client
 
 
-def _connect(endpoint: Endpoint, timeout_s: float) -> paramiko.SSHClient:
+def _connect(endpoint: Endpoint, private: paramiko.PKey, timeout_s: float) -> paramiko.SSHClient:
     client = paramiko.SSHClient()
     client.set_missing_host_key_policy(paramiko.RejectPolicy())
     kind, _, encoded = endpoint.host_key.partition(" ")
@@ -63,7 +66,7 @@ def _connect(endpoint: Endpoint, timeout_s: float) -> paramiko.SSHClient:
             endpoint.host,
             endpoint.port,
             endpoint.username,
-            pkey=paramiko.PKey.from_path(endpoint.key_file),
+            pkey=private,
             timeout=timeout_s,
             banner_timeout=timeout_s,
             auth_timeout=timeout_s,
@@ -79,6 +82,14 @@ def _connect(endpoint: Endpoint, timeout_s: float) -> paramiko.SSHClient:
     return client
 
 
+def _private_key(path: Path) -> paramiko.PKey:
+    try:
+        return paramiko.PKey.from_path(path)
+    except (OSError, ValueError, TypeError, paramiko.SSHException) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise LabUsageError(f"ssh key file {path} cannot be read: {reason}") from error
+
+
 def _wrong_key(endpoint: Endpoint, came: paramiko.PKey) -> str:
     return (
         f"{endpoint} is not the pinned host: its key is {came.get_name()} ...{came.get_base64()[-12:]}, "
@@ -91,6 +102,7 @@ def _reason(error: Exception) -> str:
         return "connection refused"
     if isinstance(error, socket.timeout):
         return "no reply"
-    if "banner" in str(error):
+    # the second is what paramiko says when both of its timeouts end together
+    if "banner" in str(error) or "No existing session" in str(error):
         return "it accepts connections but sends no ssh banner"
     return str(error) or type(error).__name__

@@ -74,7 +74,9 @@ def _expected(error: Mapping[str, Any]) -> str:
         return "unknown key"
     if error["type"] == "missing":
         return f"key {error['loc'][-1]!r} is missing"
-    text = str(error["msg"]).removeprefix("Input ").replace("should be", "must be")
+    text = (
+        str(error["msg"]).removeprefix("Input ").removeprefix("Value error, ").replace("should be", "must be")
+    )
     return f"{text[0].lower()}{text[1:]}, not {error['input']!r}"
 
 

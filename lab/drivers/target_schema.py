@@ -1,15 +1,44 @@
 """What a target file may say: the sections cprlab reads, and cprlab's own labgrid classes."""
 
+import re
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, StrictStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    StrictStr,
+)
 
 from lab.drivers.virtual_devices import MODELS
 
-Bdf = Annotated[StrictStr, Field(pattern=r"^[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]$")]
-HostKey = Annotated[StrictStr, Field(pattern=r"^(ssh|ecdsa)-\S+ [A-Za-z0-9+/]+=*( .*)?$")]
+
+def _form(pattern: str, expected: str) -> AfterValidator:
+    """A check whose message is for people, not the pattern."""
+
+    def checked(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError(f"{expected} was expected")
+        return text
+
+    return AfterValidator(checked)
+
+
+Bdf = Annotated[
+    StrictStr,
+    _form(r"[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-7]", "a full BDF in lower case, such as 0000:3b:00.0,"),
+]
+HostKey = Annotated[
+    StrictStr, _form(r"(ssh|ecdsa)-\S+ [A-Za-z0-9+/]+=*( .*)?", 'a public key, "ssh-ed25519 AAAA...",')
+]
 # a name becomes part of file names and QEMU ids
-Name = Annotated[StrictStr, Field(pattern=r"^[a-z][a-z0-9-]{0,15}$")]
+Name = Annotated[
+    StrictStr, _form(r"[a-z][a-z0-9-]{0,15}", "a name of at most 16 lower-case letters and digits")
+]
 Seconds = Annotated[StrictFloat | StrictInt, Field(gt=0)]
 Port = Annotated[StrictInt, Field(gt=0, lt=65536)]
 
@@ -78,7 +107,7 @@ class VirtualDevice(Section):
     """An entry of VirtualBench.devices."""
 
     name: Name
-    model: Annotated[StrictStr, Field(pattern=f"^({'|'.join(MODELS)})$")]
+    model: Annotated[StrictStr, _form("|".join(MODELS), f"one of {', '.join(MODELS)}")]
     wire: StrictBool = False
 
 

@@ -1,0 +1,93 @@
+"""The bench host's QEMU command line is data, private to its run folder, and listens nowhere else.
+
+Source: issue 2, part 2; virtual-bench/README.md, "Bench host arguments that worked".
+"""
+
+import hashlib
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from lab.drivers import run_dirs
+from lab.drivers.virtual_argv import Machine, machine_argv
+from lab.drivers.virtual_devices import MODELS, Device, bdf
+from lab.drivers.virtual_seed import KeyPair, write_private, write_seed
+
+RUN = Path("/tmp/cprlab-1-x")
+
+
+def argv(*devices: Device, accelerator: str = "tcg") -> list[str]:
+    machine = Machine(
+        RUN, Path("/k"), Path("/d"), RUN / "seed.tar", RUN / "log", 2, 1024, devices, accelerator
+    )
+    return machine_argv(machine)
+
+
+def test_each_device_has_its_own_root_port_in_order() -> None:
+    words = argv(Device("nic", "igb", wire=True), Device("disk", "nvme"))
+    ports = [word for word in words if word.startswith("pcie-root-port")]
+    assert [port.split(",")[1] for port in ports] == ["id=port-nic", "id=port-disk"]
+    assert [port.split("addr=")[1].split(",")[0] for port in ports] == ["0x10", "0x11"]
+    assert [bdf(0), bdf(1)] == ["0000:01:00.0", "0000:02:00.0"]
+
+
+def test_a_wire_is_two_sockets_in_the_run_folder() -> None:
+    (netdev,) = [word for word in argv(Device("nic", "igb", wire=True)) if word.startswith("dgram")]
+    assert f"local.path={RUN}/nic.qemu" in netdev
+    assert f"remote.path={RUN}/nic.far" in netdev
+
+
+def test_a_nic_without_wire_has_no_netdev() -> None:
+    assert not [word for word in argv(Device("nic", "igb")) if word.startswith("dgram")]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_gives_one_device_behind_its_port(model: str) -> None:
+    assert sum("bus=port-it" in word for word in argv(Device("it", model))) == 1
+
+
+def test_nothing_listens_beyond_loopback_and_the_bench_reaches_nothing() -> None:
+    (user,) = [word for word in argv() if word.startswith("user,")]
+    assert user == "user,id=management,restrict=on,hostfwd=tcp:127.0.0.1:0-:22"
+    assert not [word for word in argv() if "tcp:" in word and "127.0.0.1" not in word]
+
+
+def test_kvm_takes_the_hosts_cpu() -> None:
+    words = argv(accelerator="kvm")
+    assert words[words.index("-accel") + 1] == "kvm"
+    assert words[words.index("-cpu") + 1] == "host"
+
+
+def test_the_seed_holds_keys_and_blobs(tmp_path: Path) -> None:
+    blob = tmp_path / "blob"
+    blob.write_bytes(b"kernel")
+    write_seed(tmp_path / "seed.tar", KeyPair.made(), KeyPair.made(), [blob])
+    with tarfile.open(tmp_path / "seed.tar") as seed:
+        modes = {member.name: member.mode for member in seed}
+    assert modes["etc/ssh/ssh_host_ed25519_key"] == 0o600
+    assert modes["root/.ssh/authorized_keys"] == 0o600
+    assert f"var/lib/cprlab/blobs/{hashlib.sha256(b'kernel').hexdigest()}" in modes
+    assert (tmp_path / "seed.tar").stat().st_size % 512 == 0
+
+
+def test_a_private_key_is_ours_alone(tmp_path: Path) -> None:
+    write_private(tmp_path / "key", KeyPair.made().private)
+    assert (tmp_path / "key").stat().st_mode & 0o777 == 0o600
+
+
+def test_folders_of_dead_owners_are_swept_and_no_others(tmp_path: Path) -> None:
+    names = (f"cprlab-{2**22 + 1}-x", f"cprlab-{os.getpid()}-x", "other-1-x")
+    dead, ours, foreign = (tmp_path / name for name in names)
+    for folder in (dead, ours, foreign):
+        folder.mkdir()
+    run_dirs.sweep(tmp_path)
+    assert not dead.exists() and ours.exists() and foreign.exists()
+
+
+def test_an_earlier_console_log_is_kept(tmp_path: Path) -> None:
+    run_dirs.console_log(tmp_path, RUN).write_text("first")
+    again = run_dirs.console_log(tmp_path, RUN)
+    assert not again.exists()
+    assert (tmp_path / "console-host.log.1").read_text() == "first"
