@@ -87,7 +87,7 @@ def lost_options(fragment: str, config: str) -> list[str]:
 def make(shop: Workshop, root: Path) -> None:
     """Build bzImage with every processor this process may use."""
     jobs = len(os.sched_getaffinity(0))
-    shop.progress.stage(f"building the kernel with {jobs} jobs", 1300 / jobs)
+    shop.progress.stage(f"building the kernel with {jobs} jobs", 800 / jobs)
     done = 0
 
     def count(line: str) -> None:

@@ -1,6 +1,8 @@
 """Guest archives are what the kernel unpacks, and one state of the agents is built once."""
 
+import ast
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,7 @@ import pytest
 from lab.errors import LabUsageError
 from lab.images import guest_initrd
 from lab.images.cpio import PADDING, Archive
+from lab.images.recipe import RECIPE_DIR, listed
 
 
 def members(data: bytes) -> list[tuple[str, int, bytes]]:
@@ -115,3 +118,23 @@ def test_a_folder_without_agents_is_the_callers_error(tmp_path: Path) -> None:
     (tmp_path / "base.cpio").touch()
     with pytest.raises(LabUsageError, match="no guest agents"):
         guest_initrd.guest_initrd(tmp_path / "base.cpio", tmp_path / "nothing", tmp_path, tmp_path / "out")
+
+
+def imported(source: Path) -> set[str]:
+    """Modules that a source imports by their absolute names."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module)
+    return found
+
+
+def test_every_module_an_agent_imports_is_in_the_guest() -> None:
+    agents = RECIPE_DIR.parent / "lab/agents"
+    wanted = set().union(*(imported(source) for source in guest_initrd.agent_sources(agents)))
+    standard = {name for name in wanted if name.split(".")[0] in sys.stdlib_module_names}
+    # _random is what random is made of
+    public = {name.lstrip("_") for name in standard - {"__future__", "sys"}}
+    assert public - set(listed(RECIPE_DIR / "guest.modules")) == set(), "add them to images/guest.modules"
