@@ -67,7 +67,7 @@ class ChardevStream:
         """Record `chardev.report`, or `witness.blind` when an end cannot be asked.
 
         Each end is given `wait_s` to get what the other has sent until now; what has not come then is lost.
-        drain: both ends stop sending for good before that. Without it, more than `sent` may have been received
+        drain: both ends stop sending for good before that; without it, more than `sent` may have come
         """
         witness = f"chardev {self.chardev}"
         with blind_if_refused(self.recorder, witness):

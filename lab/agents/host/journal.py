@@ -111,6 +111,12 @@ class Journal:
         for record in self._records():
             self._take(record)
 
+    def close(self) -> None:
+        """Let go of the journal, for the next agent; what is not undone stays in it."""
+        if self._fd is not None:
+            os.close(self._fd)
+            self._fd = None
+
     def _lock(self, fd: int) -> None:
         deadline = time.monotonic() + self._lock_wait_s
         while True:
