@@ -3,10 +3,12 @@
 Claim: contract of the host agent: on EOF of its stdin it kills what it spawned and gives everything back.
 """
 
+import json
 import os
 import signal
 import socket
 import stat
+import subprocess
 import sys
 import tempfile
 import threading
@@ -19,7 +21,7 @@ import pytest
 from numpy.typing import NDArray
 
 from lab.agents.numbered import NumberedStream
-from lab.drivers.agent import HostAgent, pack
+from lab.drivers.agent import HostAgent, pack, put_agents
 from lab.errors import BenchError
 from lab.link import AgentRefusal
 from lab.waiting import wait_until
@@ -263,3 +265,10 @@ def test_the_same_sources_give_the_same_bytes(tmp_path: Path) -> None:
     pack(tmp_path / "a")
     pack(tmp_path / "b")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+
+
+def test_probe_prints_json_and_changes_nothing(connection: LocalConnection) -> None:
+    agents = put_agents(connection)
+    argv = ["env", f"PYTHONPATH={agents}", sys.executable, "-m", "agents.host", "--probe"]
+    done = subprocess.run(argv, capture_output=True, check=True)
+    assert set(json.loads(done.stdout)) == {"capabilities", "functions"}
