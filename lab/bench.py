@@ -99,8 +99,8 @@ def prepared(path: Path, *, log_dir: Path | None = None, seed_files: Sequence[Pa
     Raises:
         LabUsageError: the target file is wrong.
     """
-    file = target_file.load(path)
-    bench = Bench(Environment(str(path)), file)
+    target_file.load(path)  # before labgrid reads it: its messages name no line
+    bench = bench_of(Environment(str(path)))
     set_up(bench, log_dir=log_dir, seed_files=seed_files)
     return bench
 
@@ -109,6 +109,15 @@ def set_up(bench: Bench, *, log_dir: Path | None = None, seed_files: Sequence[Pa
     """What the next power-on shall use; nothing on real hardware."""
     if bench.virtual is not None:
         bench.virtual.log_dir, bench.virtual.seed_files = log_dir, tuple(seed_files)
+
+
+def bench_of(environment: Environment) -> Bench:
+    """The bench of labgrid's own environment, as the pytest fixture `env` gives it.
+
+    Raises:
+        LabUsageError: its target file is wrong.
+    """
+    return Bench(environment, target_file.load(Path(environment.config_file)))
 
 
 @contextmanager

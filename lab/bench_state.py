@@ -109,7 +109,8 @@ def up(target_file: Path) -> BenchState:
             return state
         boot_s = _CONNECT_S
         if bench.virtual is not None:
-            images.ensure_root(), images.ensure_kernel()  # here, where somebody sees the progress
+            images.ensure_root()  # here, where somebody sees the progress
+            images.ensure_kernel()
             boot_s += float(bench.virtual.bench.boot_timeout_s)
         log = folder() / f"{bench.name}.log"
         holder = _holder(target_file, log)

@@ -81,6 +81,8 @@ class BenchHost(Driver):
         self._connection = HostConnection(
             self._endpoint(), timeout_s=self.connect_timeout_s, console_log=self.console_log
         )
+        if isinstance(self.machine, VirtualBenchDriver):
+            self.machine.vm.passed("ssh")
 
     def on_deactivate(self) -> None:
         if self._connection is not None:

@@ -8,12 +8,15 @@ from pathlib import Path
 
 _PREFIX = "cprlab-"
 _CONSOLES_KEPT = 20
+# a unix socket's path ends at 107 bytes; the folder adds 25 and a name in it 22
+_LONGEST = 60
 
 
 def runtime_dir() -> Path:
-    """Where folders of running things belong: $XDG_RUNTIME_DIR if there is one, else /tmp."""
-    named = os.environ.get("XDG_RUNTIME_DIR")
-    return Path(named) if named and Path(named).is_dir() else Path("/tmp")
+    """Where folders of running things belong: $XDG_RUNTIME_DIR if there is a short one, else /tmp."""
+    named = os.environ.get("XDG_RUNTIME_DIR", "")
+    usable = 0 < len(named) <= _LONGEST and Path(named).is_dir()
+    return Path(named) if usable else Path("/tmp")
 
 
 def state_dir() -> Path:

@@ -21,13 +21,15 @@ from lab.waiting import wait_until
 log = logging.getLogger(__name__)
 
 READY = b"cprlab: ready"
+# a full disk would stop the host without a word
+_NEEDED_BYTES = 512 << 20
 _DEAD = (b"Kernel panic", b"end Kernel panic")
 
 
 class VirtualMachine:
     """A bench host as a QEMU process; made powered on, and gone after `stop`.
 
-    phases: seconds since power-on of "firmware" (first console byte), "kernel", "ready"
+    phases: seconds from power-on to "firmware" (first console line), "kernel", "ready", "ssh"
 
     Raises:
         BenchError: QEMU does not start, or the host does not become ready in time.
@@ -48,6 +50,7 @@ class VirtualMachine:
         self._key_file = machine.run_dir / "key"
         with ExitStack() as undo:
             undo.callback(self._remove_run_dir)
+            _require_space()
             write_private(self._key_file, self._our_key.private)
             write_seed(machine.seed, self._host_key, self._our_key, seed_files)
             self._make_disks()
@@ -75,6 +78,10 @@ class VirtualMachine:
         except TimeoutError:
             raise BenchError(self._not_booted(f"is not ready {timeout_s:g} s after power on")) from None
 
+    def passed(self, phase: str) -> None:
+        """Note that a phase of the boot is over now."""
+        self.phases.setdefault(phase, round(time.monotonic() - self._power_on_s, 2))
+
     def stop(self) -> None:
         """Power off, hard: its disk is thrown away anyway. The run folder goes, the console log stays."""
         self._kill()
@@ -83,8 +90,8 @@ class VirtualMachine:
     def _is_ready(self) -> bool:
         console = self._console()
         for phase, mark in (("firmware", b"\n"), ("kernel", b"Linux version"), ("ready", READY)):
-            if phase not in self.phases and mark in console:
-                self.phases[phase] = round(time.monotonic() - self._power_on_s, 2)
+            if mark in console:
+                self.passed(phase)
         if not self.running:
             raise BenchError(self._not_booted(f"ended: {self._last_words()}"))
         if any(mark in console for mark in _DEAD):
@@ -131,6 +138,20 @@ class VirtualMachine:
         shutil.rmtree(self.machine.run_dir, ignore_errors=True)
 
 
+def _snapshot_place() -> Path:
+    """Where QEMU puts what the host writes to its disk: in a file that it unlinks at once (snapshot=on)."""
+    return Path(os.environ.get("TMPDIR", "/var/tmp"))
+
+
+def _require_space() -> None:
+    place = _snapshot_place()
+    if (free := shutil.disk_usage(place).free) < _NEEDED_BYTES:
+        raise BenchError(
+            f"a bench needs {_NEEDED_BYTES >> 20} MiB in {place} for what its host writes, "
+            f"{free >> 20} are free; make room, or set TMPDIR"
+        )
+
+
 def _spawned(argv: Sequence[str], env: Mapping[str, str], stderr: Path) -> "subprocess.Popen[bytes]":
     """Start QEMU so that it dies when this process dies, even by SIGKILL.
 
@@ -142,14 +163,12 @@ def _spawned(argv: Sequence[str], env: Mapping[str, str], stderr: Path) -> "subp
         )
     if not shutil.which("setpriv"):
         raise BenchError("setpriv not found on this controller; apt-get install util-linux")
-    # QEMU unlinks the file of snapshot=on right after it made it, in TMPDIR; /run is often small
-    place = os.environ.get("TMPDIR", "/var/tmp")
     with stderr.open("wb") as errors:
         return subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *argv],
             stdin=subprocess.DEVNULL,
             stdout=errors,
             stderr=errors,
-            env={**os.environ, **env, "TMPDIR": place},
+            env={**os.environ, **env, "TMPDIR": str(_snapshot_place())},
             start_new_session=True,  # Ctrl-C is for the controller, which then powers off in order
         )

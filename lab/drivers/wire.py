@@ -1,20 +1,18 @@
 """The far end of a NIC's wire: a program that sends and receives whole Ethernet frames there."""
 
-import io
 import subprocess
 import sys
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import BinaryIO, Protocol, cast
 
+from lab.drivers.agent import put_agents
 from lab.drivers.ssh import HostConnection
 from lab.link import AgentLink, Receiver
 
-_LAB = Path(__file__).resolve().parents[1]
+_CHECKOUT = Path(__file__).resolve().parents[2]
 _STOP_S = 5.0
 
 
@@ -40,13 +38,13 @@ class UnixWire:
     qemu: Path
 
     def far_end_argv(self) -> list[str]:
-        return [sys.executable, "-m", "agents.farend", "--wire", f"unix:{self.far}:{self.qemu}"]
+        return [sys.executable, "-m", "lab.agents.farend", "--wire", f"unix:{self.far}:{self.qemu}"]
 
     @contextmanager
     def far_end(self, receiver: Receiver | None = None) -> Iterator[AgentLink]:
         self.far.unlink(missing_ok=True)  # a killed agent leaves its socket, and bind would fail
         with subprocess.Popen(
-            self.far_end_argv(), cwd=_LAB, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            self.far_end_argv(), cwd=_CHECKOUT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as process:
             assert process.stdin and process.stdout
             reader, writer = cast(BinaryIO, process.stdout), cast(BinaryIO, process.stdin)
@@ -80,22 +78,11 @@ class PacketWire:
 
     @contextmanager
     def far_end(self, receiver: Receiver | None = None) -> Iterator[AgentLink]:
-        with self.connect() as host, NamedTemporaryFile(suffix=".zip") as packed:
-            packed.write(zipped_agents())
-            packed.flush()
-            blob = host.put_blob(Path(packed.name))
-            with host.stream(["env", f"PYTHONPATH={blob}", *self.far_end_argv()]) as stream:
+        with self.connect() as host:
+            argv = ["env", f"PYTHONPATH={put_agents(host)}", *self.far_end_argv()]
+            with host.stream(argv) as stream:
                 link = AgentLink(f"far-end agent on {host.endpoint}", stream.stdout, stream.stdin, receiver)
                 try:
                     yield link
                 finally:
                     link.close()
-
-
-def zipped_agents() -> bytes:
-    """`lab/agents` as a zip that Python runs from; equal sources give equal bytes, so the blob is reused."""
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted((_LAB / "agents").rglob("*.py")):
-            archive.writestr(zipfile.ZipInfo(str(path.relative_to(_LAB))), path.read_bytes())
-    return packed.getvalue()
