@@ -206,7 +206,7 @@ class GuestLink:
                 self._send(self._requests[number])
 
     def _ask_to_resume(self) -> None:
-        args = {"after": self._last, "session": self._session}
+        args = {"after": self._last, "session": self._session, "agent": self._agent}
         # the empty line ends what may be left of a request of the broken connection
         self._send(b"\n" + json.dumps({"call": "resume", "args": args}).encode() + b"\n")
 

@@ -56,8 +56,7 @@ class Journal:
 
     def resume(self, after: int) -> int:
         """Send everything after line `after` again; the number of the first line there is."""
-        known = after if after < self._next else 0  # another agent's number: the guest was restarted
-        self._unsent = max(known + 1, self._first)
+        self._unsent = max(after + 1, self._first)
         return self._unsent
 
     def ack(self, upto: int) -> None:

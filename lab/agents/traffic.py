@@ -24,7 +24,7 @@ class FrameSink:
 
     def __init__(self, loop: Loop, channel: Channel, out: Wire, stream: str, reader: FrameReader) -> None:
         self.rows = BlockRows(out, f"{LOAD}.{stream}.received")
-        self.anomalies = Anomalies(out, LOAD, stream)
+        self.anomalies, self.foreign = Anomalies(out, LOAD, stream), 0
         self._loop, self._channel, self._reader = loop, channel, reader
         loop.watch(channel.fileno(), self._drain)
 
@@ -49,8 +49,11 @@ class FrameSink:
 
     def _wrong(self, frame: bytes, t_ns: int) -> None:
         what, seq, epoch, detail = self._reader.diagnose(frame)
+        if what == "foreign":  # not ours, so nothing is wrong with the load: only counted
+            self.foreign += 1
+            return
         self.anomalies.seen(what, seq, detail)
-        if what != "foreign" and seq is not None:
+        if seq is not None:
             self.rows.add(seq, epoch, t_ns, 0)
 
     def close(self) -> None:
@@ -98,8 +101,9 @@ class Traffic:
     def totals(self) -> dict[str, Any]:
         """What was sent and received up to now, anomalies by kind; all its rows are on their way."""
         self.flush()
-        received = {"received": self.sink.rows.blocks, "anomalies": self.sink.anomalies.counts}
-        return self.sender.totals() | received
+        sink = self.sink
+        counts = {"anomalies": dict(sink.anomalies.counts), "foreign": sink.foreign}
+        return self.sender.totals() | {"received": sink.rows.blocks} | counts
 
     def close(self) -> None:
         """Stop both streams."""

@@ -3,9 +3,9 @@
 Every request is done once: the controller repeats after a break what was not answered, with the
 same id; ids only grow, so a repeated one is known. Answers lie in the journal like everything else.
 Two requests have no id and no answer:
-resume {after, session}: what follows is for a new connection; {"resumed": n, "agent": ...} goes
-                         out first, then all lines of the journal from n on
-ack {upto}:              the controller has the lines up to this one
+resume {after, session, agent}: what follows is for a new connection; {"resumed": n, "agent": ...} goes
+    out first, then all lines from n on: those after line `after` of that agent, or all there are
+ack {upto}: the controller has the lines up to this one
 """
 
 import json
@@ -34,21 +34,22 @@ class Session:
         """Do what one line asks for; a line cut by a break is ignored."""
         try:
             request = json.loads(line)
-            call, args = request["call"], request.get("args", {})
+            call, args, number = request["call"], request.get("args", {}), request.get("id", 0)
         except (ValueError, KeyError, TypeError):
             return
         if call == "resume":
             self._resume(**args)
         elif call == "ack":
             self._journal.ack(args["upto"])
-        elif request["id"] > self._last_id:
-            self._last_id = request["id"]
+        elif number > self._last_id:
+            self._last_id = number
             answer(line, self._out, self._calls)
 
-    def _resume(self, after: int, session: str) -> None:
+    def _resume(self, after: int, session: str, agent: str) -> None:
         if session != self._session:
             self._session, self._last_id = session, 0
-        first = self._journal.resume(after)
+        # a number of an earlier agent, before the guest was started anew, means nothing here
+        first = self._journal.resume(after if agent == self._agent else 0)
         greeting = {"resumed": first, "agent": self._agent}
         # the empty line ends what may be left of a line of the broken connection
         self.greeting = b"\n" + json.dumps(greeting).encode() + b"\n"
