@@ -30,14 +30,12 @@ class CprExec:
         """Update once; what QEMU makes of it is recorded as `cpr.ok`, `cpr.fail` or `cpr.info`."""
         monitor.begin(update)
         with recorder.operation("cpr", mode=self.mode, update=update, argv=list(self.command)):
-            monitor.execute(
-                "migrate-set-capabilities", capabilities=[{"capability": "events", "state": True}]
-            )
+            events = {"capability": "events", "state": True}
+            monitor.execute("migrate-set-capabilities", {"capabilities": [events]})
             # QEMU forgets both with every exec: they are set anew for each update
-            monitor.execute(
-                "migrate-set-parameters", mode=self.mode, **{"cpr-exec-command": list(self.command)}
-            )
-            monitor.execute("migrate", uri=f"file:{self.state_file}")
+            parameters = {"mode": self.mode, "cpr-exec-command": list(self.command)}
+            monitor.execute("migrate-set-parameters", parameters)
+            monitor.execute("migrate", {"uri": f"file:{self.state_file}"})
             self._await_exec(monitor)
             monitor.open("new", self.timeout_s)
             self._await_running(monitor)
