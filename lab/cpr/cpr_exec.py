@@ -46,8 +46,8 @@ class CprExec:
         wait_until(
             lambda: not monitor.connected() or monitor.migration_failure() is not None,
             self.timeout_s,
-            "old QEMU to exec new QEMU",
-            OutcomeUnknown,
+            "the exec of new QEMU",
+            error=OutcomeUnknown,
         )
         if monitor.connected():
             reply = monitor.execute("query-migrate")
@@ -57,7 +57,7 @@ class CprExec:
         wait_until(
             lambda: monitor.execute("query-status")["status"] == "running",
             self.timeout_s,
-            "new QEMU to run the guest",
-            OutcomeUnknown,
+            "runstate running in new QEMU",
+            error=OutcomeUnknown,
         )
         monitor.execute("query-migrate")
