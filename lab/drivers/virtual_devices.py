@@ -5,7 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 WIRE_QEMU, WIRE_FAR = "qemu", "far"
-"""The two ends of a wire: unix datagram sockets NAME.qemu and NAME.far in the run folder."""
+"""The two ends of a wire: unix datagram sockets NAME.qemu and NAME.far in the run folder.
+
+A full socket (net.unix.max_dgram_qlen, 10 by default) holds its sender back, so this wire loses nothing:
+frames for a far end that does not read wait in the NIC's ring, while QEMU spins on half a CPU.  Nobody
+bound at the far end loses them at once.  Measured with QEMU 11.1.3.
+"""
 
 
 @dataclass(frozen=True)
