@@ -1,0 +1,224 @@
+"""The NIC load, with both real agents as local processes and datagrams for the wire.
+
+Claim: what the load records is what happened on the wire: a clean wire gives two complete tables,
+each fault planted on it is seen for what it is, and losing the guest is evidence, not an exception.
+"""
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import pytest
+
+from lab.columns import read
+from lab.evidence import Evidence
+from lab.guest_link import GuestLink
+from lab.link import AgentLink
+from lab.loads.nic import NicLoad
+from lab.loads.nic_running import RunningNicLoad
+from lab.timeline import Timeline
+
+ROOT = Path(__file__).parents[2]
+LOAD = NicLoad(rate_hz=500.0, seed=3)
+TABLES = [f"nic.{stream}.{end}" for stream in ("to-guest", "from-guest") for end in ("sent", "received")]
+
+
+@dataclass
+class Bench:
+    """Both agents, joined by a wire; the guest's port is a unix socket it connects to."""
+
+    folder: Path
+    number: int = 1
+    undo: ExitStack = field(default_factory=ExitStack)
+
+    def __post_init__(self) -> None:
+        self.evidence = Evidence(self.folder / "case")
+        os.mkfifo(self.folder / "kmsg")
+        self.undo.callback(self.evidence.close)
+        far = self._process("farend", "--wire", f"unix:{self.folder}/far:{self.folder}/nic")
+        reader, writer = cast(BinaryIO, far.stdout), cast(BinaryIO, far.stdin)
+        self.far = AgentLink("far end", reader, writer, self.evidence)
+        self.undo.callback(self.far.close)
+        listener = self.undo.enter_context(socket.socket(socket.AF_UNIX))
+        listener.bind(f"{self.folder}/port")
+        listener.listen()
+        listener.settimeout(1)
+        self.guest_process = self._process(
+            "guest",
+            *("--port", f"unix:{self.folder}/port"),
+            *("--nic", f"unix:{self.folder}/nic:{self.folder}/far"),
+            *("--kmsg", f"{self.folder}/kmsg"),
+        )
+        self.connections: list[socket.socket] = []
+
+        def connect() -> socket.socket:
+            self.connections.append(listener.accept()[0])
+            return self.connections[-1]
+
+        self.guest = GuestLink(connect, self.evidence)
+        self.undo.callback(self.guest.close)
+        self.guest.call("hello")
+        self.far.call("hello")
+
+    def _process(self, agent: str, *arguments: str) -> "subprocess.Popen[bytes]":
+        argv = [sys.executable, "-m", f"lab.agents.{agent}", *arguments]
+        process = subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.undo.callback(process.wait)
+        self.undo.callback(process.kill)
+        return process
+
+    def open_epoch(self, number: int) -> None:
+        self.number = number
+        self.guest.call("epoch", number=number)
+        self.far.call("epoch", number=number)
+
+    def break_link(self) -> None:
+        """As an update does: the connection ends, and the port is there again."""
+        self.connections[-1].shutdown(socket.SHUT_RDWR)
+
+    def finished(self) -> Timeline:
+        self.undo.close()
+        return Timeline.load(self.folder / "case" / "timeline.jsonl")
+
+    def table(self, name: str) -> dict[str, Any]:
+        table = read(self.folder / "case" / "columns", name)
+        assert table is not None, f"no table {name}"
+        return table
+
+    def running(self) -> Any:
+        return LOAD.running(self.guest, self.far, self.evidence, self)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.undo.close()
+
+
+def seqs(bench: Bench, stream: str, end: str) -> list[int]:
+    numbers: list[int] = bench.table(f"nic.{stream}.{end}")["seq"].tolist()
+    return numbers
+
+
+def test_clean_wire_loses_nothing_though_the_link_breaks(bench: Bench) -> None:
+    load: RunningNicLoad
+    with bench.running() as load:
+        load.settle(blocks=200)
+        bench.break_link()
+        bench.open_epoch(2)
+        load.settle(blocks=200)
+    timeline = bench.finished()
+    settled = [(e.data["stream"], e.data["epoch"]) for e in timeline.of("load.settled")]
+    assert settled == [("to-guest", 1), ("from-guest", 1), ("to-guest", 2), ("from-guest", 2)]
+    stop = timeline.of("load.stop")[0].data
+    assert stop["drained"]
+    for stream in ("to-guest", "from-guest"):
+        sent, received = seqs(bench, stream, "sent"), seqs(bench, stream, "received")
+        assert sent == received == list(range(len(sent)))
+        assert stop["totals"][stream]["blocks"] == stop["totals"][stream]["received"] == len(sent)
+        assert set(np.unique(bench.table(f"nic.{stream}.received")["epoch"]).tolist()) == {1, 2}
+    assert not timeline.of("load.anomaly")
+    start = timeline.of("load.start")[0].data
+    assert (start["rate_hz"], start["ring_blocks"], start["streams"]) == (
+        500.0,
+        4096,
+        ["to-guest", "from-guest"],
+    )
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a fault on the wire, planted once, must look like."""
+
+    direction: str = "to-guest"
+    missing: int = 0
+    repeated: int = 0
+    late: int = 0
+    wrong: int = 0
+    what: str = ""
+
+
+FAULTS = {
+    "drop": Seen(missing=1),
+    "duplicate": Seen(repeated=1),
+    "flip": Seen(wrong=1, what="damaged"),
+    "reorder": Seen(late=1),
+    "stale": Seen(wrong=1, what="damaged"),
+    "drop from-guest": Seen("from-guest", missing=1),
+    "flip from-guest": Seen("from-guest", wrong=1, what="damaged"),
+}
+
+
+@pytest.mark.parametrize(("fault", "seen"), FAULTS.items(), ids=FAULTS.keys())
+def test_planted_fault_is_seen_as_what_it_is(bench: Bench, fault: str, seen: Seen) -> None:
+    load: RunningNicLoad
+    with bench.running() as load:
+        load.settle(blocks=50)
+        bench.far.call("fault", kind=fault.split()[0], count=1, direction=seen.direction)
+        bench.open_epoch(2)
+        load.settle(blocks=100)
+    timeline = bench.finished()
+    assert len(timeline.of("load.settled")) == 4
+    assert timeline.of("load.stop")[0].data["drained"]
+    for stream in ("to-guest", "from-guest"):
+        expected = seen if stream == seen.direction else Seen()
+        sent, received = seqs(bench, stream, "sent"), seqs(bench, stream, "received")
+        assert sent == list(range(len(sent)))
+        assert len(set(sent) - set(received)) == expected.missing
+        assert len(received) - len(set(received)) == expected.repeated
+        assert int((np.diff(received) < 0).sum()) == expected.late
+        good = bench.table(f"nic.{stream}.received")["good"]
+        assert int((good == 0).sum()) == expected.wrong
+    assert [e.data["what"] for e in timeline.of("load.anomaly")] == [seen.what] * bool(seen.what)
+    assert timeline.of("fault.planted")
+
+
+def test_losing_the_guest_is_evidence(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.loads.nic_running.REACH_TIMEOUT_S", 1.0)
+    load: RunningNicLoad
+    with bench.running() as load:
+        load.settle(blocks=50)
+        bench.guest_process.kill()
+        bench.far.call("epoch", number=2)
+        bench.number = 2
+        load.settle(blocks=50, timeout_s=0.5)
+    timeline = bench.finished()
+    lost = timeline.of("load.unreachable", epoch=2)
+    assert [e.data["stream"] for e in lost] == ["to-guest", "from-guest"]
+    assert "did not answer 'clock'" in lost[0].data["reason"]
+    assert timeline.of("load.stop")[0].data["drained"] is False
+    assert timeline.of("load.wire", up=False)
+
+
+def test_a_stream_that_stops_is_stalled_not_out_of_reach(bench: Bench) -> None:
+    load: RunningNicLoad
+    with bench.running() as load:
+        load.settle(blocks=50)
+        bench.far.call("stop_sending")
+        bench.open_epoch(2)
+        load.settle(blocks=50, timeout_s=1.0)
+    timeline = bench.finished()
+    assert [e.data["stream"] for e in timeline.of("load.stalled")] == ["to-guest"]
+    assert [e.data["stream"] for e in timeline.of("load.settled", epoch=2)] == ["from-guest"]
+    assert not timeline.of("load.unreachable")
+
+
+def test_heartbeat_tells_of_epoch_memory_and_gaps(bench: Bench) -> None:
+    bench.guest.call("heartbeat_start", period_ms=50)
+    bench.open_epoch(2)
+    with bench.running() as load:
+        load.settle(blocks=200)
+    timeline = bench.finished()
+    beats = [e.data for e in timeline.of("guest.heartbeat")]
+    assert [beat["beat"] for beat in beats] == list(range(1, len(beats) + 1))
+    assert all(beat["memory_intact"] and beat["longest_gap_ns"] > 0 for beat in beats)
+    assert beats[-1]["epoch"] == 2
+    assert timeline.of("guest.booted")[0].data["boot_id"] == beats[0]["boot_id"]
