@@ -159,7 +159,7 @@ def case_name(nodeid: str) -> str:
     safe = re.sub(r"[^A-Za-z0-9_.=-]+", "-", readable)
     if safe == readable and len(safe) <= LONGEST_NAME and path.count("/") <= 1 and ".." not in safe:
         return safe
-    short = safe.replace("..", ".")[:LONGEST_NAME].strip(".-")
+    short = re.sub(r"\.{2,}", ".", safe)[:LONGEST_NAME].strip(".-")
     return f"{short}-{hashlib.sha256(nodeid.encode()).hexdigest()[:8]}"
 
 

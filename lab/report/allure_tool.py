@@ -49,7 +49,7 @@ def ensure() -> list[str]:
     program = folder / "node_modules" / "allure" / "cli.js"
     if not program.is_file():
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(folder.with_suffix(".lock")):
+        with _locked(folder.with_name(f"{folder.name}.lock")):
             if not program.is_file():
                 _install(node, folder)
     return [str(node), str(program)]

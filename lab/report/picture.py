@@ -31,7 +31,7 @@ PANELS: list[tuple[str, float, panels.Panel]] = [
 
 
 def draw(timeline: Timeline, folder: Path, case: str, verdict: str) -> list[Path]:
-    """Write a picture per update, of at most four of them, as PNG and SVG of the same name, and return the PNG files.
+    """Write a picture of each update, at most four, as PNG and SVG, and return the PNG files.
 
     Partial evidence gives a picture that says what is missing; without an update, the whole
     case is shown.

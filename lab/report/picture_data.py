@@ -110,8 +110,8 @@ class Recording:
     def updates(self) -> list[Update]:
         """The updates in order."""
         invokes = self.timeline.of("cpr.invoke")
-        ends = [invoke.t_ns for invoke in invokes[1:]] + [None]
-        return [self._update(invoke, limit) for invoke, limit in zip(invokes, ends, strict=True)]
+        ends = [*(invoke.t_ns for invoke in invokes[1:]), None]
+        return [self._update(invoke, limit) for invoke, limit in zip(invokes, ends, strict=False)]
 
     def _update(self, invoke: Event, limit_ns: int | None) -> Update:
         number = int(invoke.data.get("update", 1))

@@ -4,6 +4,7 @@ Active when a run is asked for by --cprlab-run, or a bench by labgrid's --lg-env
 no run record.
 """
 
+import contextlib
 import json
 import os
 import select
@@ -68,6 +69,7 @@ class Run:
         self._seconds = 0.0
         self._status: Status = "passed"
         self._reason = ""
+        self._running: str | None = None
         if progress_fd is not None:
             threading.Thread(target=_follow_reader, args=(progress_fd,), daemon=True).start()
 
@@ -76,6 +78,7 @@ class Run:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._seconds, self._status, self._reason = 0.0, "passed", ""
+        self._running = nodeid
         self._tell("start", nodeid=nodeid)
 
     @pytest.hookimpl(wrapper=True)
@@ -90,6 +93,7 @@ class Run:
         return report
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
+        self._running = None
         folder = self.record.folder_of(nodeid)
         verdicts = CaseFolder(folder).verdicts() if folder else []
         outcome = str(worst(verdicts)) if verdicts else None
@@ -99,6 +103,9 @@ class Run:
         self._tell("end", nodeid=nodeid, status=self._status, outcome=outcome, seconds=self._seconds)
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
+        if self._running:  # pytest reports nothing of a case that was interrupted
+            self._status, self._reason = "broken", "interrupted"
+            self.pytest_runtest_logfinish(self._running)
         self.record.finish(int(exitstatus))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
@@ -108,7 +115,9 @@ class Run:
 
     def _tell(self, event: str, **data: Any) -> None:
         if self._fd is not None:
-            os.write(self._fd, json.dumps({"event": event, **data}).encode() + b"\n")
+            # whoever reads may be gone; what is under way must still be torn down and recorded
+            with contextlib.suppress(BrokenPipeError):
+                os.write(self._fd, json.dumps({"event": event, **data}).encode() + b"\n")
 
 
 _BADNESS: list[Status] = ["passed", "xfailed", "skipped", "broken", "failed"]

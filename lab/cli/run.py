@@ -1,0 +1,139 @@
+"""`cprlab run`: prepare, run the suite, judge, report."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lab.cli import exit_status
+from lab.cli.console import STYLE, answer, aside, print_json
+from lab.errors import BenchError, LabError, LabUsageError
+from lab.verdict import Outcome
+
+DEFAULT_BENCH = Path(__file__).resolve().parents[2] / "targets" / "virtual.yaml"
+
+
+def run(
+    cases: Annotated[
+        list[str] | None, typer.Argument(help="Test files or node ids; testcases/test_cpr_*.py if none.")
+    ] = None,
+    bench: Annotated[Path, typer.Option(help="The bench's target file.")] = DEFAULT_BENCH,
+    select: Annotated[str, typer.Option("-k", help="Only cases whose name matches, as in pytest.")] = "",
+    qemu_new: Annotated[
+        str, typer.Option(help="Update to this QEMU, a path on the bench host.", metavar="PATH")
+    ] = "",
+    updates: Annotated[int, typer.Option(help="Updates in a row, where a case asks for several.", min=0)] = 0,
+    runs_dir: Annotated[Path, typer.Option(help="Where run records go.")] = Path("runs"),
+    as_json: Annotated[
+        bool, typer.Option("--json", help="For programs: the run record and verdicts.")
+    ] = False,
+) -> None:
+    """Run the suite on a bench, judge it and report.
+
+    Prints the verdicts and where the report lies. The virtual bench needs no hardware; its images
+    are built first if they are not in the cache.
+
+    Exit status: 0 all PASS, 1 a FAIL, 2 an UNKNOWN or broken bench, 130 interrupted.
+    """
+    from lab.cli import suite
+    from lab.cli.outcome import as_json as record_json
+    from lab.run_record import new_run_id, read_run
+
+    if not bench.is_file():
+        raise LabUsageError(f"no target file {bench}; there is {DEFAULT_BENCH}")
+    chosen = suite.selection(cases or [])
+    prepare_images(bench)
+    folder = (runs_dir / new_run_id()).absolute()
+    _make(folder)
+    options = [*(("-k", select) if select else ()), *(("--qemu-new", qemu_new) if qemu_new else ())]
+    options += ("--updates", str(updates)) if updates else ()
+    log = folder / "pytest.log"
+    pytest_status, interrupted = suite.run(suite.argv(bench, folder, chosen, options), log, Live())
+    if not (folder / "run.json").exists():
+        raise LabUsageError(f"pytest ran nothing: {suite.last_words(log)}; see {log}")
+    if not read_run(folder)["cases"] and not interrupted:
+        raise LabUsageError(f"no case ran: {suite.last_words(log)}; see {log}")
+    report = _report(folder)
+    status = _conclude(folder, interrupted=interrupted)
+    if as_json:
+        print_json(record_json(folder, status, report))
+    else:
+        _print_table(folder)
+        where = f"\nreport: {report or 'none'}\nrecord: {folder}"
+        answer().print(where, markup=False, soft_wrap=True)
+    if pytest_status not in (0, 1) and not interrupted:
+        aside().print(f"pytest did not end well: {suite.last_words(log)}; see {log}", markup=False)
+    raise typer.Exit(status)
+
+
+class Live:
+    """A line for each case as it ends."""
+
+    def __init__(self) -> None:
+        self._console = aside()
+        self._total, self._done, self._began_s = 0, 0, time.monotonic()
+
+    def __call__(self, message: Mapping[str, Any]) -> None:
+        if message["event"] == "collected":
+            self._total = len(message["cases"])
+            self._console.print(f"{self._total} cases", highlight=False)
+        elif message["event"] == "end":
+            self._done += 1
+            expected = message["status"] == "xfailed"
+            word = "known" if expected else message["outcome"] or message["status"]
+            style = STYLE[Outcome(word)] if word in set(Outcome) else "yellow"
+            name = str(message["nodeid"]).split("::", 1)[-1].replace("[", r"\[")
+            spent = f"{message['seconds']:6.1f} s"
+            self._console.print(f"{self._done}/{self._total}  {spent}  [{style}]{word:8}[/]  {name}")
+
+
+def prepare_images(bench: Path) -> None:
+    """Build what the virtual bench is made of, with progress; nothing for real hardware."""
+    if "VirtualBench" not in bench.read_text(encoding="utf-8"):
+        return
+    from lab.cli.images import build_progress
+    from lab.images import Catalogue
+
+    catalogue = Catalogue()
+    if any(catalogue.missing(name) for name in ("root", "kernel", "guest")):
+        aside().print("building the virtual bench's images, once; later runs take them from the cache")
+        with build_progress() as progress:
+            for name in ("root", "kernel", "guest"):
+                catalogue.ensure(name, progress)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise BenchError(f"the run record cannot be written: {error}") from error
+
+
+def _report(folder: Path) -> str | None:
+    """The report's page; without it the record is still complete, and a line says why there is none."""
+    from lab.report.html import write_report
+
+    try:
+        return str(write_report(folder))
+    except LabError as error:
+        aside().print(f"no HTML report: {error}; make it later: cprlab report {folder}", markup=False)
+        return None
+
+
+def _conclude(folder: Path, *, interrupted: bool) -> int:
+    from lab.cli import outcome
+    from lab.run_record import read_run
+
+    record = read_run(folder)
+    status = outcome.exit_status(record, outcome.verdicts_of(folder, record["cases"]))
+    return exit_status.INTERRUPTED if interrupted else status
+
+
+def _print_table(folder: Path) -> None:
+    from lab.cli import outcome
+    from lab.run_record import read_run
+
+    cases = read_run(folder)["cases"]
+    answer().print(outcome.table(cases, outcome.verdicts_of(folder, cases)))

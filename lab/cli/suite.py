@@ -1,0 +1,96 @@
+"""Runs pytest as a process of its own and passes on how it goes."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lab.errors import LabUsageError
+
+Tell = Callable[[Mapping[str, Any]], None]
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def argv(bench: Path, run: Path, cases: Sequence[str], options: Sequence[str]) -> list[str]:
+    """The pytest command of a run; `cases` as pytest takes them, relative to the checkout."""
+    return [
+        # by name, because conftest.py is read only for cases below it
+        *(sys.executable, "-m", "pytest", "-p", "lab.report.pytest_run"),
+        *("--lg-env", str(bench.absolute())),
+        *("--cprlab-run", str(run)),
+        *("--alluredir", str(run / "allure-results")),
+        *("--junitxml", str(run / "junit.xml")),
+        *options,
+        *cases,
+    ]
+
+
+def run(command: Sequence[str], log: Path, tell: Tell) -> tuple[int, bool]:
+    """Run it and return its exit status, and whether it was interrupted.
+
+    log:  takes its output
+    tell: is told its progress
+
+    Ctrl-C interrupts pytest once, which then gives the devices back; a second one ends it at once.
+    """
+    reader, writer = os.pipe()
+    with log.open("w") as output:
+        # a session of its own: the terminal's Ctrl-C must reach pytest once, and from here
+        pytest = subprocess.Popen(
+            [*command, "--cprlab-progress-fd", str(writer)],
+            cwd=ROOT,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            pass_fds=[writer],
+            start_new_session=True,
+        )
+    os.close(writer)
+    interrupted = False
+    with os.fdopen(reader, encoding="utf-8") as lines:
+        progress = _messages(lines)
+        while True:
+            try:
+                for message in progress:
+                    tell(message)
+                return pytest.wait(), interrupted
+            except KeyboardInterrupt:
+                pytest.send_signal(signal.SIGKILL if interrupted else signal.SIGINT)
+                interrupted, progress = True, _messages(lines)
+
+
+def _messages(lines: Any) -> Iterator[Mapping[str, Any]]:
+    for line in lines:
+        try:
+            yield json.loads(line)
+        except ValueError:  # cut short by the end of pytest
+            continue
+
+
+def last_words(log: Path) -> str:
+    """The line of pytest's output that says why it ran nothing."""
+    lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+    errors = [
+        line
+        for line in lines
+        if line.startswith(("ERROR", "E ", "Error", "lab.errors", "INTERNALERROR> lab"))
+    ]
+    return (errors or lines or ["it printed nothing"])[-1]
+
+
+def selection(cases: Sequence[str]) -> list[str]:
+    """The cases to run: those asked for, or the suite of the checkout.
+
+    Raises:
+        LabUsageError: if there is none.
+    """
+    if cases:
+        return list(cases)
+    found = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "testcases").glob("test_cpr_*.py"))
+    if not found:
+        raise LabUsageError(f"no testcases/test_cpr_*.py in {ROOT}: run cprlab from a checkout")
+    return found
