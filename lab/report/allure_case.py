@@ -13,7 +13,7 @@ from allure_commons.types import AttachmentType
 
 from lab.errors import Inconclusive
 from lab.report import tables
-from lab.report.case_folder import CaseFolder, Measurement, last, new_argv, old_argv
+from lab.report.case_folder import CaseFolder, Measured, last, new_argv, old_argv
 from lab.report.labels import labels, severity
 from lab.report.picture import draw
 from lab.report.reproduce import command_line, script
@@ -31,7 +31,7 @@ LOGS = {
 }
 
 
-def show_verdicts(folder: Path, verdicts: Sequence[Verdict], measurements: Sequence[Measurement]) -> None:
+def show_verdicts(folder: Path, verdicts: Sequence[Verdict], measurements: Sequence[Measured]) -> None:
     """Put what was judged and its evidence into the running test.
 
     Call within the test, after verdicts.json is written and before `raise_for`. Never raises for
@@ -57,7 +57,7 @@ def label(timeline: Timeline, checkers: Sequence[str]) -> None:
     """Set the labels of the running test from what was recorded so far."""
     for name, value in labels(timeline).items():
         allure.dynamic.label(name, value)
-    allure.dynamic.severity(severity(list(checkers)))
+    allure.dynamic.severity(severity(checkers))
 
 
 def step(verdict: Verdict) -> None:
@@ -137,7 +137,7 @@ def _attach_pictures(pictures: Sequence[Path]) -> None:
 
 
 def _description(
-    claim: str, verdicts: Sequence[Verdict], measurements: Sequence[Measurement], pictures: Sequence[Path]
+    claim: str, verdicts: Sequence[Verdict], measurements: Sequence[Measured], pictures: Sequence[Path]
 ) -> str:
     """What is read first: the claim, the verdicts, the numbers, and the picture of the first update."""
     numbers = tables.measurement_table(measurements) if measurements else ""

@@ -19,6 +19,8 @@ CATEGORIES: list[dict[str, Any]] = [
 ]
 """The first that matches counts; a message is matched as a regular expression."""
 
+Metrics = dict[str, tuple[str, Measurement]]
+
 CONFIG = """\
 // written by cprlab; one report, no network
 const settings = {settings};
@@ -34,11 +36,11 @@ export default settings;
 """
 
 
-def config(name: str, bench: str, output: Path, history: Path, metrics: Mapping[str, Measurement]) -> str:
+def config(name: str, bench: str, output: Path, history: Path, metrics: Metrics) -> str:
     """The text of allurerc.mjs.
 
     history: file that collects runs
-    metrics: a measurement for each metric key, for its title and unit
+    metrics: for each metric key its case and a measurement, for title and unit
     """
     settings: dict[str, Any] = {
         "name": name,
@@ -48,10 +50,16 @@ def config(name: str, bench: str, output: Path, history: Path, metrics: Mapping[
         "categories": {"rules": CATEGORIES},
         "hideLabels": ["framework", "language", "thread", "package", "bench"],
         "performance": {
+            "groups": {slug(case): {"title": case} for case, _ in metrics.values()},
             "metrics": {
-                key: {"title": f"{m.name} ({m.clock})", "unit": m.unit, "better": "lower"}
-                for key, m in metrics.items()
-            }
+                key: {
+                    "title": f"{m.name} (clock of {m.clock})",
+                    "unit": m.unit,
+                    "better": "lower",
+                    "group": slug(case),
+                }
+                for key, (case, m) in metrics.items()
+            },
         },
         "plugins": {
             "awesome": {
@@ -98,22 +106,27 @@ def executor(run_id: str) -> dict[str, Any]:
 
 def metric_key(case: str, measurement: Measurement) -> str:
     """A key that is the same in every run, by which Allure draws the trend."""
-    words = f"{case} {measurement.name} {measurement.clock}"
+    return slug(f"{case} {measurement.name} {measurement.clock}")
+
+
+def slug(words: str) -> str:
+    """Lower case, letters and digits, joined by dashes."""
     return "-".join("".join(c if c.isalnum() else " " for c in words.lower()).split())
 
 
 def performance(
     cases: Iterable[tuple[str, Sequence[Measurement]]], start_ms: int, stop_ms: int
-) -> tuple[list[dict[str, Any]], dict[str, Measurement]]:
+) -> tuple[list[dict[str, Any]], Metrics]:
     """The samples of cprlab-perf.json, and a measurement by key for the configuration.
 
     Only times are shown as metrics: of them, lower is better.
     """
-    samples, metrics = [], {}
+    samples: list[dict[str, Any]] = []
+    metrics: Metrics = {}
     for case, measurements in cases:
         for number, one in enumerate(m for m in measurements if m.unit in ("s", "ms", "us", "ns")):
             key = metric_key(case, one)
-            metrics[key] = Measurement(f"{case}: {one.name}", one.value, one.unit, one.clock)
+            metrics[key] = case, one
             samples.append(
                 {"id": f"{key}-{number}", "key": key, "value": one.value, "start": start_ms, "stop": stop_ms}
             )

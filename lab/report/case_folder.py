@@ -4,10 +4,23 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from lab.timeline import Event, Timeline
 from lab.verdict import Outcome, Verdict
+
+
+class Measured(Protocol):
+    """What the report reads of a measurement, whoever made it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def unit(self) -> str: ...
+    @property
+    def clock(self) -> str: ...
 
 
 @dataclass(frozen=True)

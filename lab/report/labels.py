@@ -4,36 +4,37 @@ Pure. Only what stays the same from run to run may reach a parameter: Allure's h
 them (allure-python#744). Host, BDF and versions are labels.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lab.timeline import Timeline
 
 SEVERITY = {
-    "dma_intact": "blocker",
-    "same_guest": "blocker",
-    "update_completed": "blocker",
-    "pages_stayed_pinned": "critical",
-    "pfns_unchanged": "critical",
-    "mappings_kept": "critical",
-    "device_not_reset": "critical",
-    "interrupts_flow": "critical",
-    "qemu_replaced_in_place": "critical",
+    "dma": "blocker",
+    "sameguest": "blocker",
+    "update": "blocker",
+    "pages": "critical",
+    "pinned": "critical",
+    "pfns": "critical",
+    "mapping": "critical",
+    "device": "critical",
+    "interrupt": "critical",
+    "qemu": "critical",
     "chardev": "normal",
-    "guest_pause": "normal",
-    "logs_clean": "normal",
+    "guestpause": "normal",
+    "pause": "normal",
+    "log": "normal",
 }
 """By kind of damage: wrong data or a lost guest, a lost guarantee, an inconvenience."""
 
 ORDER = ["blocker", "critical", "normal", "minor", "trivial"]
 
 
-def severity(checkers: list[str]) -> str:
-    """The worst that could come of the claims that were judged; names match from their start."""
-    found = {level for name in checkers for prefix, level in SEVERITY.items() if name.startswith(prefix)} or {
-        "normal"
-    }
-    return min(found, key=ORDER.index)
+def severity(checkers: Iterable[str]) -> str:
+    """The worst that could come of the claims that were judged, by how their names begin."""
+    plain = ["".join(c for c in name.lower() if c.isalnum()) for name in checkers]
+    found = {level for name in plain for start, level in SEVERITY.items() if name.startswith(start)}
+    return min(found or {"normal"}, key=ORDER.index)
 
 
 def labels(timeline: Timeline) -> dict[str, str]:

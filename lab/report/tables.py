@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from lab.report.case_folder import Measurement
+from lab.report.case_folder import Measured
 from lab.verdict import Outcome, Verdict
 
 STYLE = """<style>
@@ -45,7 +45,7 @@ def verdict_text(verdicts: Sequence[Verdict]) -> str:
     return "".join(f"{v}\n" for v in sorted(verdicts, key=lambda verdict: -verdict.outcome.badness))
 
 
-def measurement_table(measurements: Iterable[Measurement]) -> str:
+def measurement_table(measurements: Iterable[Measured]) -> str:
     """Numbers, each with the clock it was taken by: numbers of different clocks do not compare."""
     rows = [
         (html.escape(m.name), f"{m.value:,.6g}", html.escape(m.unit), html.escape(m.clock))
