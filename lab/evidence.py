@@ -23,11 +23,23 @@ class Evidence:
         self._tables: dict[str, Table] = {}
         self._lock = threading.Lock()
         self._closed = False
+        self._last_logs: dict[str, str] = {}
 
     def event(self, kind: str, data: Mapping[str, Any]) -> None:
         with self._lock:
-            if not self._closed:
-                self.recorder.record(kind, **data)
+            if self._closed:
+                return
+            self.recorder.record(kind, **data)
+            if kind == "log":
+                self._last_logs[data["where"]] = data["text"]
+
+    def record(self, kind: str, **data: Any) -> None:
+        """Record an event of the controller's own."""
+        self.event(kind, data)
+
+    def last_log(self, where: str) -> str:
+        """The last log line of `host`, `guest` or `qemu`, for messages; empty if there was none."""
+        return self._last_logs.get(where, "")
 
     def rows(self, table: str, columns: Mapping[str, NDArray[Any]]) -> None:
         with self._lock:

@@ -12,7 +12,7 @@ from lab.witnesses.blind import working
 def kmsg(agent: HostAgent, recorder: Recorder) -> Iterator[None]:
     """Every message from now on as `log` {where: host}, as the host agent reads it."""
     agent.watch_kmsg()
-    with working(recorder, "kmsg"):
+    with working(recorder, "kmsg-host"):
         try:
             yield
         finally:

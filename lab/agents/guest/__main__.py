@@ -59,7 +59,7 @@ def main() -> None:
     try:
         KernelLog(loop, out, given.get("--kmsg", "/dev/kmsg"))
     except OSError as error:
-        blind(out, "kmsg", error)
+        blind(out, "kmsg-guest", error)
     loop.run()
 
 

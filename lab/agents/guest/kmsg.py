@@ -30,7 +30,7 @@ class KernelLog:
                 return
             except BrokenPipeError:
                 reason = "the kernel's log was overwritten before it was read"
-                self._out.event("witness.blind", witness="kmsg", reason=reason, where="guest")
+                self._out.event("witness.blind", witness="kmsg-guest", reason=reason, where="guest")
                 continue
             if not record:  # a file in place of the kernel's log, in a test
                 return

@@ -73,7 +73,7 @@ class KmsgWatch:
                 self._read_all()
             self._read_all()
         except (OSError, ValueError) as error:
-            self._wire.event("witness.blind", witness="kmsg", reason=f"{error}")
+            self._wire.event("witness.blind", witness="kmsg-host", reason=f"{error}")
         finally:
             os.close(self._fd)
 
@@ -84,7 +84,7 @@ class KmsgWatch:
             except BlockingIOError:
                 return
             except BrokenPipeError:
-                self._wire.event("witness.blind", witness="kmsg", reason="messages were overwritten unread")
+                self._wire.event("witness.blind", witness="kmsg-host", reason="messages were overwritten unread")
                 continue
             self._wire.event(
                 "log",

@@ -1,0 +1,20 @@
+"""Options and plug-ins; the fixtures are in fixtures/, one file a rung."""
+
+import pytest
+
+pytest_plugins = [
+    "lab.drivers.labgrid_pytest",
+    "lab.report.pytest_run",
+    "fixtures.bench",
+    "fixtures.host",
+    "fixtures.evidence",
+    "fixtures.guest",
+    "fixtures.load",
+    "fixtures.update",
+]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("cprlab")
+    group.addoption("--qemu-new", metavar="PATH", help="update to this QEMU, a path on the bench host")
+    group.addoption("--updates", type=int, default=3, metavar="N", help="updates in a row (default: 3)")

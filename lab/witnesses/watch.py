@@ -1,0 +1,101 @@
+"""All witnesses of a NIC case together: some watch throughout, some are asked around an update."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from lab.drivers.agent import HostAgent
+from lab.epochs import Agent, Epochs
+from lab.guest import Guest
+from lab.qemu.argv import STREAM_FD, STREAM_PATH
+from lab.timeline import Recorder
+from lab.witnesses.chardev import ChardevStream, GuestEnd, HostEnd
+from lab.witnesses.clock import sync
+from lab.witnesses.device import device
+from lab.witnesses.interrupts import interrupts
+from lab.witnesses.kmsg import kmsg
+from lab.witnesses.pfns import pfns
+from lab.witnesses.pins import pins
+from lab.witnesses.process import process
+from lab.witnesses.trace import trace
+
+
+@dataclass(frozen=True)
+class Watch:
+    """The witnesses of one guest.
+
+    functions: BDFs on the bench host
+    far:       the far-end agent of the NIC's wire
+    """
+
+    agent: HostAgent
+    guest: Guest
+    far: Agent
+    functions: Sequence[str]
+    recorder: Recorder
+    epochs: Epochs
+    streams: Sequence[ChardevStream]
+
+    @classmethod
+    @contextmanager
+    def watching(
+        cls, agent: HostAgent, guest: Guest, far: Agent, functions: Sequence[str], recorder: Recorder
+    ) -> Iterator["Watch"]:
+        """Start everything that watches throughout, and open the first epoch."""
+        epochs = Epochs(recorder, [agent.link, guest.link, far])
+        with ExitStack() as stack:
+            stack.enter_context(kmsg(agent, recorder))
+            stack.enter_context(pins(agent, recorder, guest.pid))
+            guest.link.call("heartbeat_start")
+            streams = _streams(agent, guest, recorder)
+            watch = cls(agent, guest, far, functions, recorder, epochs, streams)
+            epochs.open_next()
+            watch.sync_clocks()
+            yield watch
+            watch.report_streams(update=epochs.number - 1, drain=True)
+
+    @contextmanager
+    def update(self, number: int) -> Iterator[None]:
+        """Ask the witnesses before and after an update, and open a new epoch after it.
+
+        The update is the first thing done inside, then `updated()`, then the load settles.
+        """
+        self._snapshots("before", number)
+        yield
+        self.report_streams(update=number, drain=False)
+        self._snapshots("after", number)
+
+    @contextmanager
+    def traced(self, number: int) -> Iterator[None]:
+        """Trace the bench host's kernel while new QEMU replaces the old one, then open a new epoch."""
+        with trace(self.agent, self.recorder, update=number):
+            yield
+        self.epochs.open_next()
+        self.sync_clocks()
+
+    def sync_clocks(self) -> None:
+        for source, link in (("host", self.agent.link), ("guest", self.guest.link), ("far", self.far)):
+            sync(self.recorder, source, link.call)
+
+    def report_streams(self, *, update: int, drain: bool) -> None:
+        for stream in self.streams:
+            stream.report(update=update, drain=drain)
+
+    def _snapshots(self, when: str, update: int) -> None:
+        ram_bytes = self.guest.config.memory_mib << 20
+        process(self.agent, self.recorder, self.guest.pid, when=when, update=update)
+        pfns(self.agent, self.recorder, self.guest.pid, ram_bytes=ram_bytes, when=when, update=update)
+        for bdf in self.functions:
+            interrupts(self.agent, self.recorder, bdf, when=when, update=update)
+            device(self.agent, self.recorder, bdf, when=when, update=update)
+
+
+def _streams(agent: HostAgent, guest: Guest, recorder: Recorder) -> list[ChardevStream]:
+    agent.stream_open("stream-fd", "fd")
+    agent.stream_open("stream-path", "path", guest.config.stream_path)
+    ports = {"stream-fd": STREAM_FD, "stream-path": STREAM_PATH}
+    guest.link.call("streams_start", names=list(ports.values()))
+    return [
+        ChardevStream(chardev, HostEnd(agent, chardev), GuestEnd(guest.link, port), recorder)
+        for chardev, port in ports.items()
+    ]
