@@ -1,0 +1,217 @@
+"""No DMA is lost, doubled, reordered or damaged while QEMU is replaced.
+
+Source: QEMU docs/devel/migration/CPR.rst, cpr-exec: VFIO devices keep working because their
+descriptors, and with them the kernel's mappings, survive the exec.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from lab.checkers.account import Account, account
+from lab.checkers.clocks import steady, window
+from lab.checkers.excuse import excuse
+from lab.checkers.findings import Findings
+from lab.checkers.tables import Column, ascending, between, counts, whole
+from lab.checkers.updates import Update, completed, fresh_epoch, updates
+from lab.timeline import Event, Timeline
+from lab.verdict import Verdict
+
+DIRECTIONS = ("to-guest", "from-guest")
+_NS_PER_MS = 1_000_000
+Columns = Mapping[str, Column]
+
+
+@dataclass(frozen=True)
+class DmaIntact:
+    """Every block sent is received once, in order, with the right bytes; and DMA goes on.
+
+    Reads: tables nic.<direction>.sent and .received; load.start, .stop, .anomaly, .counters,
+        .stalled, .unreachable; clock.sync of the far end; epoch; cpr.*.
+    near_ms: blocks must have been on the far end's wire this shortly before the update
+    hole_ms: longest pause of the sender inside the update (to-guest); a sender that stood
+        still while the guest did would have tested nothing
+    """
+
+    direction: str
+    near_ms: int = 1000
+    hole_ms: int = 500
+
+    def __post_init__(self) -> None:
+        if self.direction not in DIRECTIONS:
+            raise ValueError(f"direction must be one of {', '.join(DIRECTIONS)}, not {self.direction!r}")
+
+    @property
+    def __name__(self) -> str:
+        return f"dma_intact({self.direction})"
+
+    def __call__(self, timeline: Timeline) -> Verdict:
+        found = Findings(self.__name__)
+        done = completed(found, timeline)
+        _anomalies(found, timeline, self.direction)
+        _load(found, timeline, self.direction)
+        sent = whole(found, timeline, f"nic.{self.direction}.sent")
+        received = whole(found, timeline, f"nic.{self.direction}.received")
+        if received is not None:
+            _content(found, received)
+        if sent is None or received is None:
+            return found.verdict()
+        result = _blocks(found, timeline, self.direction, sent["seq"], received["seq"])
+        if result is None:
+            return found.verdict()
+        self._ran(found, timeline, done, result, sent, received)
+        return found.verdict()
+
+    def _ran(
+        self,
+        found: Findings,
+        timeline: Timeline,
+        done: list[Update],
+        result: Account,
+        sent: Columns,
+        received: Columns,
+    ) -> None:
+        """The load ran before, during and after every update."""
+        far = sent["t_ns"] if self.direction == "to-guest" else received["t_ns"]
+        if not ascending(far):
+            found.gap("the far end's clock runs backwards in its own record")
+            return
+        steady(found, timeline, "far")
+        sent_in, received_in = counts(sent["epoch"]), counts(received["epoch"])
+        for update in done:
+            epoch = fresh_epoch(found, timeline, update)
+            if epoch is not None and not (sent_in[epoch] and received_in[epoch]):
+                found.gap(f"no block of epoch {epoch} was received after {update.name}", update.done)
+            during = self._around(found, timeline, update, far, result)
+            after = received_in[epoch] if epoch is not None else 0
+            found.fact(f"{during} around and {after} after {update.name}", *update.events)
+        found.fact(f"{result.received} blocks {self.direction} intact")
+
+    def _around(
+        self, found: Findings, timeline: Timeline, update: Update, far: Column, result: Account
+    ) -> str:
+        at = window(found, timeline, "far", update)
+        if at is None:
+            return "an unknown number"
+        # the far end's clock is known to within the error: count only what was surely before or inside
+        before = between(far, at.start_ns - self.near_ms * _NS_PER_MS, at.start_ns - at.error_ns - 1)
+        inside = between(far, at.start_ns + at.error_ns, at.end_ns - at.error_ns)
+        if before.stop <= before.start:
+            found.gap(f"no block passed in the {self.near_ms} ms before {update.name}", update.invoke)
+        if self.direction == "from-guest":
+            return f"{max(0, inside.stop - inside.start)} inside"
+        if inside.stop <= inside.start:
+            found.gap(f"no block was sent inside {update.name}", *update.events)
+            return "0 inside"
+        edges = np.concatenate(([at.start_ns], far[inside], [at.end_ns]))
+        hole_ms = int(np.diff(edges).max()) / _NS_PER_MS
+        if hole_ms > self.hole_ms:
+            found.gap(
+                f"the sender stood still for {hole_ms:.0f} ms inside {update.name}, more than {self.hole_ms} ms",
+                *update.events,
+            )
+        if not (arrived := result.arrived(inside)):
+            found.gap(f"none of the blocks sent inside {update.name} was received", *update.events)
+        return f"{arrived} inside"
+
+
+def about(event: Event, direction: str) -> bool:
+    """Whether a load event is about this direction; one that names no stream is about all."""
+    return event.data.get("stream", direction) in (direction, f"nic.{direction}")
+
+
+def _anomalies(found: Findings, timeline: Timeline, direction: str) -> None:
+    seen = [e for e in timeline.of("load.anomaly") if about(e, direction)]
+    for what in sorted({str(e.data.get("what")) for e in seen}):
+        events = [e for e in seen if str(e.data.get("what")) == what]
+        found.defect(f"{len(events)} {what} blocks reported by the load", *events[:5])
+
+
+def _load(found: Findings, timeline: Timeline, direction: str) -> None:
+    """What the load itself says of its running."""
+    begun = updates(timeline)
+    first_end = next((u.end.index for u in begun if u.end), len(timeline.events))
+    for stalled in (e for e in timeline.of("load.stalled") if about(e, direction)):
+        if stalled.index > first_end:
+            found.defect(f"no DMA {direction} after the update: the load stalled", stalled)
+        else:
+            found.gap("the load stalled before the update", stalled)
+    for lost in (e for e in timeline.of("load.unreachable") if about(e, direction)):
+        found.gap(f"lost contact with the load: {lost.data.get('reason', 'no reason given')}", lost)
+    stops = timeline.of("load.stop")
+    if not stops:
+        found.gap("the load was never stopped: what was in flight at the end is not known")
+    elif not stops[-1].data.get("drained"):
+        found.gap("the load was not drained when it stopped", stops[-1])
+
+
+def _content(found: Findings, received: Columns) -> None:
+    wrong = len(received["good"]) - int(np.count_nonzero(received["good"]))
+    if wrong:
+        head = received["seq"][np.flatnonzero(received["good"] == 0)[:5]]
+        found.defect(f"{wrong} blocks hold wrong bytes: seq {_listed(head.tolist())}")
+
+
+def _blocks(
+    found: Findings, timeline: Timeline, direction: str, sent: Column, received: Column
+) -> Account | None:
+    try:
+        result = account(sent, received)
+    except ValueError as damage:
+        found.gap(str(damage))
+        return None
+    told = _told(timeline, direction)
+    if told is not None and told > result.sent:
+        found.gap(f"the sender counted {told} blocks but recorded {result.sent}", timeline.of("load.stop")[-1])
+    if result.repeated:
+        found.defect(f"{result.repeated} blocks came again: seq {_listed(result.repeated_head)}")
+    if result.reordered:
+        found.defect(f"{result.reordered} blocks came late: seq {_listed(result.reordered_head)}")
+    if result.foreign:
+        _foreign(found, timeline, direction, result, told)
+    if result.lost:
+        _lost(found, timeline, direction, result)
+    return result
+
+
+def _told(timeline: Timeline, direction: str) -> int | None:
+    """How many blocks the sender says it sent."""
+    stops = timeline.of("load.stop")
+    totals = stops[-1].data.get("totals", {}) if stops else {}
+    stream = totals.get(direction, totals.get(f"nic.{direction}"))
+    return int(stream["blocks"]) if stream and "blocks" in stream else None
+
+
+def _foreign(found: Findings, timeline: Timeline, direction: str, result: Account, told: int | None) -> None:
+    text = f"{result.foreign} blocks were received that nobody sent: seq {_listed(result.foreign_head)}"
+    if _cut_short(timeline, direction) or (told or 0) > result.sent:
+        found.gap(text + ", but the sender's record is not complete")
+    else:
+        found.defect(text)
+
+
+def _lost(found: Findings, timeline: Timeline, direction: str, result: Account) -> None:
+    lost = result.lost
+    if result.tail and _cut_short(timeline, direction):
+        found.gap(f"the fate of the last {result.tail} blocks sent is not known")
+        lost -= result.tail
+    if not lost:
+        return
+    text = f"{lost} of {result.sent} blocks {direction} lost: seq {_listed(result.lost_head)}"
+    reason = excuse(timeline, direction, lost)
+    if reason is None:
+        found.defect(text)
+    else:
+        found.gap(f"{text}; {reason.text}", *reason.events)
+
+
+def _cut_short(timeline: Timeline, direction: str) -> bool:
+    """Whether the record of what happened last may be missing."""
+    stops = timeline.of("load.stop")
+    unreachable = any(about(e, direction) for e in timeline.of("load.unreachable"))
+    return unreachable or not stops or not stops[-1].data.get("drained")
+
+
+def _listed(numbers: "tuple[int, ...] | list[int]") -> str:
+    return ", ".join(map(str, numbers))

@@ -1,0 +1,103 @@
+"""When a loss is the load's own fault: an overrun ring, or the lab's own socket.
+
+A loss so explained is UNKNOWN, not FAIL: the load was too fast to test anything. Without
+counters that account for every lost block there is no excuse.
+"""
+
+from dataclasses import dataclass
+
+from lab.checkers.clocks import Span, span
+from lab.checkers.findings import Findings
+from lab.checkers.tables import ascending, longest_gap_ns, whole
+from lab.checkers.updates import updates
+from lab.timeline import Event, Timeline
+
+RING_COUNTERS = ("rx_no_buffer_count", "rx_missed_errors", "rx_fifo_errors", "rx_dropped")
+_SOCKETS = {"to-guest": ("guest-socket", "wire-socket"), "from-guest": ("far-socket", "wire-socket")}
+_MARGIN_NS = 1_000_000_000
+_NS_PER_S = 1e9
+
+
+@dataclass(frozen=True)
+class Excuse:
+    """Why a loss proves nothing, with the arithmetic and the events it rests on."""
+
+    text: str
+    events: tuple[Event, ...]
+
+
+def excuse(timeline: Timeline, direction: str, lost: int) -> Excuse | None:
+    """What explains the loss of so many blocks; None if nothing does."""
+    dropped, sockets = _growth(timeline, _SOCKETS[direction], "drop")
+    if dropped >= lost:
+        return Excuse(f"lost in the lab's own socket, which dropped {dropped}", sockets)
+    if direction != "to-guest":
+        return None
+    missed, nic = _ring_growth(timeline)
+    if missed + dropped < lost:
+        return None
+    start = next(iter(timeline.of("load.start")), None)
+    gap_s = _pause_s(timeline)
+    if start is None or gap_s is None:
+        return None
+    rate, ring = float(start.data.get("rate_hz", 0)), int(start.data.get("ring_blocks", 0))
+    if not ring or rate * gap_s <= ring:
+        return None
+    return Excuse(
+        f"{rate:g} blocks/s for {gap_s:.2f} s are {rate * gap_s:.0f}, more than the ring's {ring}, "
+        f"and the NIC counted {missed} without a buffer",
+        (start, *nic),
+    )
+
+
+def _growth(timeline: Timeline, places: tuple[str, ...], word: str) -> tuple[int, tuple[Event, ...]]:
+    """How much all counters with a word in their name grew in these places, start to end."""
+    total, events = 0, []
+    for place in places:
+        for name, grown, pair in _grown(timeline, place):
+            if word in name and grown > 0:
+                total += grown
+                events += pair
+    return total, tuple(dict.fromkeys(events)) if events else ()
+
+
+def _ring_growth(timeline: Timeline) -> tuple[int, tuple[Event, ...]]:
+    """The largest growth of the NIC's counters of frames without a buffer.
+
+    Not their sum: drivers report one loss under several names (igb: rx_fifo_errors repeats
+    rx_no_buffer_count), and a sum would excuse blocks that were truly lost.
+    """
+    rows = [row for row in _grown(timeline, "guest-nic") if row[0] in RING_COUNTERS]
+    if not rows:
+        return 0, ()
+    _, grown, pair = max(rows, key=lambda row: row[1])
+    return max(0, grown), tuple(pair)
+
+
+def _grown(timeline: Timeline, where: str) -> list[tuple[str, int, list[Event]]]:
+    starts = timeline.of("load.counters", where=where, when="start")
+    ends = timeline.of("load.counters", where=where, when="end")
+    if not starts or not ends:
+        return []
+    before, after = starts[0].data["counters"], ends[-1].data["counters"]
+    both = [name for name in after if name in before]
+    return [(name, int(after[name]) - int(before[name]), [starts[0], ends[-1]]) for name in both]
+
+
+def _pause_s(timeline: Timeline) -> float | None:
+    """The longest silence around any update, as the far end or the guest saw it."""
+    gaps = []
+    for source, table in (("far", "nic.from-guest.received"), ("guest", "nic.to-guest.received")):
+        columns = whole(Findings("excuse"), timeline, table)
+        if columns is None or not ascending(columns["t_ns"]):
+            continue
+        gaps += [longest_gap_ns(columns["t_ns"], at.start_ns, at.end_ns) for at in _around(timeline, source)]
+    known = [gap for gap in gaps if gap is not None]
+    return max(known) / _NS_PER_S if known else None
+
+
+def _around(timeline: Timeline, source: str) -> list[Span]:
+    spans = [
+        span(timeline, source, u.invoke.t_ns, u.end.t_ns + _MARGIN_NS) for u in updates(timeline) if u.end
+    ]
+    return [at for at in spans if at is not None]
