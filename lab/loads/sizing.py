@@ -13,7 +13,8 @@ EXPECTED_PAUSE_S = 4.0
 """On the virtual bench pauses up to 1.4 s were seen (shared/virtual-bench/README.md)."""
 
 CAPACITY_HZ = 2000.0
-"""What the guest agent on the virtual bench checks and sends per second in each direction, and more."""
+"""What the guest agent on the virtual bench receives, checks and sends per second, in each direction
+at the same time: at 2000/s it reached 1900/s and lost nothing; at 3000/s it still sent 2100/s."""
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,10 @@ import pytest
 
 from lab.agents.guest.port import Port
 from lab.agents.guest.session import Session
+from lab.agents.guest.streams import Streams
 from lab.agents.journal import Journal
 from lab.agents.loop import Loop
+from lab.agents.numbered import NumberedStream
 from lab.agents.rpc import Wire
 from lab.errors import OutcomeUnknown
 from lab.guest_link import GuestLink
@@ -214,3 +216,24 @@ def test_a_part_line_at_a_break_is_dropped_by_the_guest() -> None:
     for line in (b'{"id": 1, "ca', b'll": "see"}', b"[1]", b"7", b'{"call": "see", "args": {"object": 1}}'):
         session.line(line)
     assert seen == []
+
+
+def test_the_guest_s_streams_are_numbered_both_ways() -> None:
+    near, far = socket.socketpair()
+    for end in (near, far):
+        end.setblocking(False)
+    streams, host, stop = Streams(lambda name: near.fileno()), NumberedStream(200.0), threading.Event()
+    thread = threading.Thread(target=host.run, args=(far.fileno(), stop))
+    thread.start()
+    streams.start(["cprlab.stream.fd"], rate_hz=200.0)
+    streams.epoch(2)
+    assert host.report(upto=20, timeout_s=10)["received"]["last_number"] >= 20  # type: ignore[index]
+    streams.drain("cprlab.stream.fd")
+    report = streams.report("cprlab.stream.fd")
+    assert report["received"]["received"] > 0 and report["received"]["damaged"] == 0
+    assert host.checker.last_epoch == 2
+    stop.set()
+    thread.join()
+    streams.close()
+    near.close()
+    far.close()

@@ -23,6 +23,7 @@ class Streams:
     def __init__(self, opener: Callable[[str], int | None] = find) -> None:
         self._opener = opener
         self._streams: dict[str, NumberedStream] = {}
+        self._threads: list[threading.Thread] = []
         self._stop = threading.Event()
         self._epoch = 1
         self.calls: dict[str, Callable[..., Any]] = {
@@ -48,15 +49,23 @@ class Streams:
             if (fd := self._opener(name)) is None:
                 raise AgentError(f"no virtio-serial port {name!r} in the guest")
             self._streams[name] = stream = NumberedStream(rate_hz, self._epoch)
-            threading.Thread(target=self._run, args=(stream, fd), daemon=True).start()
+            thread = threading.Thread(target=self._run, args=(stream, fd), daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def drain(self, name: str) -> None:
         """Begin no further line."""
         self._stream(name).drain()
 
     def report(self, name: str, upto: int | None = None) -> dict[str, Any]:
-        """What was sent and what came; see numbered.NumberedStream.report."""
+        """What was sent and what came by now, without waiting; see numbered.NumberedStream.report."""
         return self._stream(name).report(upto)
+
+    def close(self) -> None:
+        """End all streams."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join()
 
     def _stream(self, name: str) -> "NumberedStream":
         if name not in self._streams:
