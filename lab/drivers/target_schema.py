@@ -56,6 +56,15 @@ class Guest(Section):
     cpus: Annotated[StrictInt, Field(ge=1)] = 1
 
 
+class Load(Section):
+    """What the paths of this bench carry.
+
+    capacity_hz: blocks per second that a guest here checks and sends, in each direction
+    """
+
+    capacity_hz: Annotated[StrictFloat | StrictInt, Field(gt=0)] = 2000.0
+
+
 class Limits(Section):
     """Bounds that depend on the bench.
 
@@ -71,6 +80,7 @@ class Options(Section):
     """The section `options`; coordinator_address is labgrid's."""
 
     guest: Guest = Guest()
+    load: Load = Load()
     limits: Limits = Limits()
     coordinator_address: StrictStr | None = None
 

@@ -1,0 +1,49 @@
+# cprlab: two commands do everything. `make run` gives a verdict on QEMU's cpr-exec, `make test` tests the lab.
+
+PYTHON ?= python3
+VENV := .venv
+BENCH ?= targets/virtual.yaml
+STAMP := $(VENV)/.installed
+
+# by name, from Debian 12 or 13
+APT_RUN := git make python3 python3-venv mmdebstrap e2fsprogs util-linux xz-utils uidmap debian-archive-keyring ca-certificates
+APT_TEST := chromium fonts-dejavu-core
+
+.PHONY: help run test setup setup-test selftest bench-test clean
+
+help:
+	@echo "make run    build what is missing, update a guest's QEMU under DMA load, report"
+	@echo "make test   linters, types, self-tests, then the suite on the virtual bench"
+	@echo "make clean  remove the virtual environment; images stay in the cache (cprlab images clean)"
+
+run: setup
+	$(VENV)/bin/cprlab run --bench $(BENCH)
+
+test: setup-test
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/mypy
+	$(MAKE) --no-print-directory selftest bench-test
+
+selftest: setup-test
+	$(VENV)/bin/pytest testcases/selftest
+
+bench-test: setup-test
+	$(VENV)/bin/cprlab images build
+	$(VENV)/bin/pytest --lg-env $(BENCH) testcases --ignore testcases/selftest
+
+setup: $(STAMP)
+	@./images/apt-get-missing $(APT_RUN)
+
+setup-test: setup
+	@./images/apt-get-missing $(APT_TEST)
+
+$(STAMP): pyproject.toml
+	@./images/apt-get-missing $(APT_RUN)
+	@echo "installing Python packages into $(VENV) (see pyproject.toml)"
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --editable ".[dev]"
+	@touch $@
+
+clean:
+	rm -rf $(VENV)
