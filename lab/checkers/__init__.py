@@ -1,0 +1,120 @@
+"""Checkers: pure functions Timeline -> Verdict, one claim a file.
+
+`CHECKERS` names them all; `as_json` and `from_json` write one down with its configuration and
+make it again, {"checker": "guest_pause_below", "args": {"seconds": 2}}.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, fields, is_dataclass
+from typing import Any
+
+from lab.checkers.chardevs import ChardevGrade
+from lab.checkers.device import device_not_reset
+from lab.checkers.dma import DmaIntact
+from lab.checkers.guest import same_guest
+from lab.checkers.interrupts import interrupts_flow
+from lab.checkers.logs import LogsClean
+from lab.checkers.mappings import mappings_kept
+from lab.checkers.pause import GuestPauseBelow
+from lab.checkers.pfns import pfns_unchanged
+from lab.checkers.pins import PagesStayedPinned
+from lab.checkers.process import ReplacedInPlace
+from lab.checkers.update import UpdateCompleted
+from lab.verdict import Checker
+
+# called like functions in a test case: dma_intact("to-guest"), guest_pause_below(seconds=2)
+chardev_grade = ChardevGrade
+dma_intact = DmaIntact
+guest_pause_below = GuestPauseBelow
+logs_clean = LogsClean
+pages_stayed_pinned = PagesStayedPinned
+replaced_in_place = ReplacedInPlace
+update_completed = UpdateCompleted
+
+CONFIGURED: Mapping[str, type[Any]] = {
+    "chardev_grade": ChardevGrade,
+    "dma_intact": DmaIntact,
+    "guest_pause_below": GuestPauseBelow,
+    "logs_clean": LogsClean,
+    "pages_stayed_pinned": PagesStayedPinned,
+    "replaced_in_place": ReplacedInPlace,
+    "update_completed": UpdateCompleted,
+}
+PLAIN: Mapping[str, Checker] = {
+    "device_not_reset": device_not_reset,
+    "interrupts_flow": interrupts_flow,
+    "mappings_kept": mappings_kept,
+    "pfns_unchanged": pfns_unchanged,
+    "same_guest": same_guest,
+}
+
+
+def _always(checker: Checker) -> Callable[[], Checker]:
+    return lambda: checker
+
+
+CHECKERS: Mapping[str, Callable[..., Checker]] = {
+    **CONFIGURED,
+    **{name: _always(checker) for name, checker in PLAIN.items()},
+}
+"""Every checker's name and what makes it from its configuration."""
+
+
+def as_json(checker: Checker) -> dict[str, Any] | None:
+    """A checker as {"checker", "args"}; what it leaves at its default is left out. None: not one of ours."""
+    for name, made in CONFIGURED.items():
+        if type(checker) is made and is_dataclass(checker):
+            values = {f.name: getattr(checker, f.name) for f in fields(checker)}
+            defaults = {f.name: f.default for f in fields(checker) if f.default is not MISSING}
+            args = {n: v for n, v in values.items() if n not in defaults or v != defaults[n]}
+            return {"checker": name, "args": args}
+    for name, plain in PLAIN.items():
+        if checker is plain:
+            return {"checker": name, "args": {}}
+    return None
+
+
+def from_json(written: Mapping[str, Any]) -> Checker:
+    """The checker that `as_json` wrote down.
+
+    Raises:
+        ValueError: if there is none of this name, or it does not take these arguments.
+    """
+    name = str(written.get("checker"))
+    if name not in CHECKERS:
+        raise ValueError(f"there is no checker {name!r}; there are {', '.join(sorted(CHECKERS))}")
+    args = {key: _tuples(value) for key, value in dict(written.get("args", {})).items()}
+    try:
+        return CHECKERS[name](**args)
+    except TypeError as error:
+        raise ValueError(f"{name}: {error}") from error
+
+
+def _tuples(value: Any) -> Any:
+    """JSON has lists where frozen configuration has tuples."""
+    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+
+
+def standard(
+    *, pause_limit_s: float, updates: int | None = None, grades: Mapping[str, str] | None = None
+) -> list[Checker]:
+    """The claims of a cpr-exec case with an assigned NIC.
+
+    grades: chardev -> the grade that this QEMU is known to give; by default that of 11.1.3
+    """
+    expected = grades if grades is not None else {"stream-fd": "A", "stream-path": "C"}
+    return [
+        UpdateCompleted(updates),
+        same_guest,
+        DmaIntact("to-guest"),
+        DmaIntact("from-guest"),
+        PagesStayedPinned(),
+        pfns_unchanged,
+        mappings_kept,
+        device_not_reset,
+        interrupts_flow,
+        ReplacedInPlace(),
+        *(ChardevGrade(chardev, grade) for chardev, grade in expected.items()),
+        GuestPauseBelow(pause_limit_s),
+        LogsClean(),
+    ]

@@ -33,11 +33,11 @@ class Account:
     foreign_head: tuple[int, ...] = ()
     seen: Column | None = None
 
-    def arrived(self, rows: slice) -> int:
+    def arrived(self, start: int, stop: int) -> int:
         """How many of these sent rows were received."""
         if self.seen is None:
-            return rows.stop - rows.start
-        return int(np.count_nonzero(self.seen[rows]))
+            return stop - start
+        return int(np.count_nonzero(self.seen[start:stop]))
 
 
 def account(sent: Column, received: Column) -> Account:
@@ -74,7 +74,8 @@ def account(sent: Column, received: Column) -> Account:
 def _mark(sent: Column, received: Column, seen: Column) -> tuple[int, tuple[int, ...]]:
     """Mark what was received; count what was never sent."""
     whole_range = contiguous(sent)
-    foreign, head = 0, ()
+    foreign = 0
+    head: tuple[int, ...] = ()
     for piece in (received[p] for p in pieces(len(received))):
         # with a contiguous sender the row is plain arithmetic; numbers below the first wrap to huge ones
         rows = piece - sent[0] if whole_range else np.searchsorted(sent, piece)

@@ -1,6 +1,7 @@
 """Clocks: from the controller's time to that of a source (host, guest, far end)."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from lab.checkers.findings import Findings
 from lab.checkers.updates import Update
@@ -55,7 +56,7 @@ def window(found: Findings, timeline: Timeline, source: str, update: Update) -> 
 def steady(found: Findings, timeline: Timeline, source: str) -> bool:
     """Whether a clock that never stops kept its distance to the controller's; a gap if it jumped."""
     syncs = timeline.of("clock.sync", source=source)
-    for one, other in zip(syncs, syncs[1:], strict=False):
+    for one, other in pairwise(syncs):
         moved = abs(int(other.data["offset_ns"]) - int(one.data["offset_ns"]))
         if moved > _allowance_ns(one, other):
             found.gap(f"the {source} clock jumped by {moved / 1e6:.0f} ms", one, other)

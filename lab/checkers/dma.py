@@ -78,6 +78,7 @@ class DmaIntact:
             found.gap("the far end's clock runs backwards in its own record")
             return
         steady(found, timeline, "far")
+        found.fact(f"{result.received} blocks {self.direction} intact")
         sent_in, received_in = counts(sent["epoch"]), counts(received["epoch"])
         for update in done:
             epoch = fresh_epoch(found, timeline, update)
@@ -85,8 +86,7 @@ class DmaIntact:
                 found.gap(f"no block of epoch {epoch} was received after {update.name}", update.done)
             during = self._around(found, timeline, update, far, result)
             after = received_in[epoch] if epoch is not None else 0
-            found.fact(f"{during} around and {after} after {update.name}", *update.events)
-        found.fact(f"{result.received} blocks {self.direction} intact")
+            found.fact(f"{during} and {after} after {update.name}", *update.events)
 
     def _around(
         self, found: Findings, timeline: Timeline, update: Update, far: Column, result: Account
@@ -108,10 +108,10 @@ class DmaIntact:
         hole_ms = int(np.diff(edges).max()) / _NS_PER_MS
         if hole_ms > self.hole_ms:
             found.gap(
-                f"the sender stood still for {hole_ms:.0f} ms inside {update.name}, more than {self.hole_ms} ms",
+                f"the sender stood still for {hole_ms:.0f} ms inside {update.name}, over {self.hole_ms} ms",
                 *update.events,
             )
-        if not (arrived := result.arrived(inside)):
+        if not (arrived := result.arrived(inside.start, inside.stop)):
             found.gap(f"none of the blocks sent inside {update.name} was received", *update.events)
         return f"{arrived} inside"
 
@@ -163,7 +163,9 @@ def _blocks(
         return None
     told = _told(timeline, direction)
     if told is not None and told > result.sent:
-        found.gap(f"the sender counted {told} blocks but recorded {result.sent}", timeline.of("load.stop")[-1])
+        found.gap(
+            f"the sender counted {told} blocks but recorded {result.sent}", timeline.of("load.stop")[-1]
+        )
     if result.repeated:
         found.defect(f"{result.repeated} blocks came again: seq {_listed(result.repeated_head)}")
     if result.reordered:

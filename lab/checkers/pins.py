@@ -117,7 +117,9 @@ def _baseline(found: Findings, timeline: Timeline, pins: Columns) -> int | None:
 def _judged(timeline: Timeline, t: Column, at: Span, end: Event) -> slice:
     """Samples from the start of the update until the guest may have been stopped."""
     last = span(timeline, "host", end.t_ns, end.t_ns)
-    end_ns = at.end_ns + at.error_ns if last is None else max(at.end_ns + at.error_ns, last.end_ns - last.error_ns)
+    end_ns = (
+        at.end_ns + at.error_ns if last is None else max(at.end_ns + at.error_ns, last.end_ns - last.error_ns)
+    )
     return between(t, at.start_ns - at.error_ns, end_ns)
 
 

@@ -56,9 +56,7 @@ def contiguous(column: Column) -> bool:
 
 def equal(one: Column, other: Column) -> bool:
     """Whether two columns hold the same values."""
-    return len(one) == len(other) and all(
-        bool(np.array_equal(one[p], other[p])) for p in pieces(len(one))
-    )
+    return len(one) == len(other) and all(bool(np.array_equal(one[p], other[p])) for p in pieces(len(one)))
 
 
 def counts(column: Column) -> Counter[int]:

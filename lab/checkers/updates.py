@@ -109,5 +109,7 @@ def seeing(found: Findings, timeline: Timeline, witness: str) -> bool:
     """Whether a witness never went blind; if it did, that is a gap."""
     blind = timeline.of("witness.blind", witness=witness)
     if blind:
-        found.gap(f"the witness {witness} went blind: {blind[0].data.get('reason', 'no reason given')}", blind[0])
+        found.gap(
+            f"the witness {witness} went blind: {blind[0].data.get('reason', 'no reason given')}", blind[0]
+        )
     return not blind

@@ -1,0 +1,107 @@
+"""How long the guest stood still, by each clock on its own: they measure different things.
+
+The far end's clock never stops, and its gap is the pause as the guest's peers feel it. The
+guest's clock may stand still with the guest, so a gap in guest time is only a lower bound.
+"""
+
+from dataclasses import dataclass
+
+from lab.checkers.clocks import span
+from lab.checkers.findings import Findings
+from lab.checkers.tables import ascending, longest_gap_ns, whole
+from lab.checkers.updates import Update
+from lab.timeline import Event, Timeline
+
+BEFORE_NS = 100_000_000
+SETTLE_NS = 1_000_000_000
+"""Frames wait in rings and sockets: the longest gap may begin before invoke and end after ok."""
+_NS_PER_S = 1e9
+
+
+@dataclass(frozen=True)
+class Pause:
+    """One pause.
+
+    name:  what was watched
+    clock: whose time it is
+    """
+
+    name: str
+    seconds: float
+    clock: str
+
+
+def pauses(timeline: Timeline, update: Update) -> list[Pause]:
+    """Every pause of one update that the timeline lets one tell."""
+    known = [
+        table_pause(timeline, update, "far", "nic.from-guest.received", "frames from the guest"),
+        table_pause(timeline, update, "guest", "nic.to-guest.received", "frames to the guest"),
+        _heartbeat(timeline, update),
+        _stop_to_resume(timeline, update),
+        _stop_to_running(timeline, update),
+        _exec_to_greeting(timeline, update),
+        _downtime(timeline, update),
+    ]
+    return [pause for pause in known if pause is not None]
+
+
+def table_pause(timeline: Timeline, update: Update, source: str, table: str, name: str) -> Pause | None:
+    """The longest gap between two rows of a table around an update."""
+    columns = whole(Findings(""), timeline, table)
+    at = span(timeline, source, update.invoke.t_ns - BEFORE_NS, update.done.t_ns + SETTLE_NS)
+    if columns is None or at is None or not ascending(columns["t_ns"]):
+        return None
+    gap_ns = longest_gap_ns(columns["t_ns"], at.start_ns - at.error_ns, at.end_ns + at.error_ns)
+    return None if gap_ns is None else Pause(name, gap_ns / _NS_PER_S, source)
+
+
+def _heartbeat(timeline: Timeline, update: Update) -> Pause | None:
+    at = span(timeline, "guest", update.invoke.t_ns - BEFORE_NS, update.done.t_ns + SETTLE_NS)
+    if at is None:
+        return None
+    beats = timeline.of("guest.heartbeat")
+    during = [e for e in beats if at.start_ns <= int(e.data["t_src_ns"]) <= at.end_ns]
+    gaps = [int(e.data["longest_gap_ns"]) for e in during]
+    return Pause("guest heartbeat", max(gaps) / _NS_PER_S, "guest") if gaps else None
+
+
+def _stop_to_resume(timeline: Timeline, update: Update) -> Pause | None:
+    stop, resume = _qmp(timeline, update, "STOP"), _qmp(timeline, update, "RESUME")
+    if stop is None or resume is None or "t_host_ns" not in stop.data or "t_host_ns" not in resume.data:
+        return None
+    gap_ns = int(resume.data["t_host_ns"]) - int(stop.data["t_host_ns"])
+    return Pause("QMP STOP to RESUME", gap_ns / _NS_PER_S, "host")
+
+
+def _stop_to_running(timeline: Timeline, update: Update) -> Pause | None:
+    stop = _qmp(timeline, update, "STOP")
+    running = [
+        e
+        for e in timeline.events[update.invoke.index : update.until]
+        if e.kind == "qmp.reply" and e.data.get("command") == "query-status" and e.data.get("side") == "new"
+    ]
+    if stop is None or not running:
+        return None
+    return Pause("QMP STOP to query-status running", (running[-1].t_ns - stop.t_ns) / _NS_PER_S, "controller")
+
+
+def _exec_to_greeting(timeline: Timeline, update: Update) -> Pause | None:
+    during = timeline.events[update.invoke.index : update.until]
+    execs = [e for e in during if e.kind == "trace.event" and "exec" in str(e.data.get("name"))]
+    greeted = [e for e in during if e.kind == "qmp.connected" and e.data.get("side") == "new"]
+    if not execs or not greeted:
+        return None
+    return Pause("exec traced to QMP greeting", (greeted[-1].t_ns - execs[0].t_ns) / _NS_PER_S, "controller")
+
+
+def _downtime(timeline: Timeline, update: Update) -> Pause | None:
+    for event in timeline.events[update.invoke.index : update.until]:
+        result = event.data.get("result")
+        if event.kind == "qmp.reply" and isinstance(result, dict) and "downtime" in result:
+            return Pause("QMP downtime", int(result["downtime"]) / 1000, "qemu")
+    return None
+
+
+def _qmp(timeline: Timeline, update: Update, name: str) -> Event | None:
+    during = timeline.events[update.invoke.index : update.until]
+    return next((e for e in during if e.kind == "qmp.event" and e.data.get("name") == name), None)
