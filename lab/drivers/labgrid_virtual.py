@@ -38,13 +38,16 @@ log = logging.getLogger(__name__)
 class VirtualBench(Resource):
     """A bench host to be made of QEMU.
 
-    devices:        [{name, model, wire}]; the first is at 0000:01:00.0, the second at 0000:02:00.0, ...
+    devices:        [{name, model, wire, shares_group}]; the first is at 0000:01:00.0, the second at
+                    0000:02:00.0, ...
+    iommu:          intel, or none
     boot_timeout_s: longest time from power on to sshd
     """
 
     cpus: int = 2
     memory_mib: int = 3072
     devices: list[dict[str, Any]] = attrs.field(factory=list)
+    iommu: str = "intel"
     boot_timeout_s: float = 120.0
 
 
@@ -158,6 +161,7 @@ class VirtualBenchDriver(ConsoleExpectMixin, Driver, PowerProtocol, ConsoleProto
             memory_mib=self.bench.memory_mib,
             devices=self._devices(),
             accelerator=self.acceleration.name,
+            iommu=self.bench.iommu,
         )
         return VirtualMachine(machine, program, env, (KeyPair.made(), KeyPair.made()), self.seed_files)
 

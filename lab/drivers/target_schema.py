@@ -14,6 +14,7 @@ from pydantic import (
     StrictStr,
 )
 
+from lab.drivers.virtual_argv import IOMMUS
 from lab.drivers.virtual_devices import MODELS
 
 
@@ -119,6 +120,7 @@ class VirtualDevice(Section):
     name: Name
     model: Annotated[StrictStr, _form("|".join(MODELS), f"one of {', '.join(MODELS)}")]
     wire: StrictBool = False
+    shares_group: StrictBool = False
 
 
 class VirtualBench(Section):
@@ -127,6 +129,7 @@ class VirtualBench(Section):
     cpus: Annotated[StrictInt, Field(ge=1, le=64)] = 2
     memory_mib: Annotated[StrictInt, Field(ge=512)] = 3072
     devices: list[VirtualDevice] = []
+    iommu: Annotated[StrictStr, _form("|".join(IOMMUS), f"one of {', '.join(IOMMUS)}")] = "intel"
     boot_timeout_s: Seconds = 120.0
 
 

@@ -39,11 +39,15 @@ MODELS: Mapping[str, Model] = {
 
 @dataclass(frozen=True)
 class Device:
-    """A device of the bench host, as the target file lists it."""
+    """A device of the bench host, as the target file lists it.
+
+    shares_group: in one IOMMU group with the device before it, as on a board without ACS
+    """
 
     name: str
     model: str
     wire: bool = False
+    shares_group: bool = False
 
 
 def bdf(index: int) -> str:
@@ -62,15 +66,27 @@ def disk_path(run_dir: Path, name: str) -> Path:
 
 
 def device_argv(devices: tuple[Device, ...], run_dir: Path) -> list[str]:
-    """QEMU arguments for all devices, each in its own IOMMU group and resettable."""
+    """QEMU arguments for all devices, each resettable, behind a root port of its own."""
     argv: list[str] = []
     for index, device in enumerate(devices):
-        argv += [
-            "-device",
-            f"pcie-root-port,id=port-{device.name},bus=pcie.0,addr={0x10 + index:#x},chassis={index + 1}",
-        ]
-        argv += _one(device, index, run_dir)
+        argv += ["-device", _port(devices, index), *_one(device, index, run_dir)]
     return argv
+
+
+def _port(devices: tuple[Device, ...], index: int) -> str:
+    """A root port: its ACS puts the device into a group of its own.
+
+    Without ACS, root ports that are functions of one slot share a group with all that is behind them.
+    """
+    first = index
+    while first > 0 and devices[first].shares_group:
+        first -= 1
+    shared = devices[index].shares_group or any(
+        device.shares_group for device in devices[index + 1 : index + 2]
+    )
+    slot = f"{0x10 + first:#x}" + (f".{index - first}" if shared else "")
+    port = f"pcie-root-port,id=port-{devices[index].name},bus=pcie.0,addr={slot},chassis={index + 1}"
+    return port + (",multifunction=on,disable-acs=on" if shared else "")
 
 
 def _one(device: Device, index: int, run_dir: Path) -> list[str]:

@@ -1,0 +1,90 @@
+"""Cases that cannot work, for test_bad_input.py: it runs them by `cprlab run` and reads what came of each.
+
+Its name keeps pytest from collecting it by itself.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lab.bench import Bench
+from lab.drivers.agent import HostAgent
+from lab.evidence import Evidence
+
+QEMU = "/usr/bin/qemu-system-x86_64"
+
+good_qemu = pytest.mark.parametrize("qemu_new", [QEMU], ids=["good QEMU"])
+
+
+@pytest.fixture
+def hidden_iommufd(bench: Bench) -> Iterator[None]:
+    """A bench host that looks as if its kernel had no iommufd."""
+    bench.connection.check(["mv", "/dev/iommu", "/dev/iommu.hidden"])
+    yield
+    bench.connection.check(["mv", "/dev/iommu.hidden", "/dev/iommu"])
+
+
+def test_option_qemu_new(guest):
+    """The run was asked for --qemu-new /bin/true."""
+
+
+@pytest.mark.parametrize("qemu_new", ["/no/such/qemu"])
+def test_qemu_new(guest):
+    """A path that does not exist."""
+
+
+@pytest.mark.parametrize("iommu", ["iommufd"], indirect=True)
+def test_iommufd(hidden_iommufd, nic):
+    """A host without iommufd."""
+
+
+@pytest.mark.parametrize("nic", ["ghost", "twin"], indirect=True)
+def test_function(nic):
+    """A function that is not there, and one that shares its IOMMU group."""
+
+
+@good_qemu
+@pytest.mark.parametrize("guest_initramfs", [Path(__file__)], ids=["a text file"])
+@pytest.mark.parametrize("boot_timeout_s", [40.0], ids=["40 s"])
+def test_guest_does_not_boot(guest):
+    """Its initramfs is none."""
+
+
+def test_all_is_given_back(agent: HostAgent, bench: Bench) -> None:
+    """After all of these: functions at their drivers, no QEMU on the bench host."""
+    drivers = {f["bdf"]: f["driver"] for f in agent.functions()}
+    assert [drivers[bench.function(name).bdf] for name in ("nic", "twin")] == ["igb", "igb"]
+    assert agent.facts["restored"] == []
+    assert bench.connection.run(["pgrep", "-f", "cprlab-guest"]).stdout == ""
+
+
+@good_qemu
+def test_bench_dies(bench, nic_load, update):
+    """Its QEMU is killed while the load runs."""
+    with nic_load() as load:
+        load.settle()
+        bench.virtual.vm.process.kill()
+        with update():
+            load.settle()
+
+
+def test_fresh_bench(bench: Bench, agent: HostAgent) -> None:
+    """The case after it."""
+    assert bench.connection.check(["uname", "-s"]) == "Linux\n"
+
+
+def test_full_disk(agent: HostAgent, nic: str, evidence: Evidence) -> None:
+    """The disk of the run record fills up while a case records."""
+    with (evidence.folder / "ballast").open("wb", buffering=0) as ballast:
+        while True:
+            try:
+                ballast.write(bytes(1 << 16))
+            except OSError:
+                break
+    for number in range(1000):
+        evidence.record("epoch", number=number)
+
+
+def test_host_answers(bench: Bench) -> None:
+    """Wants nothing but a bench host that answers."""
