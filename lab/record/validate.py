@@ -39,8 +39,8 @@ def _of_file(path: Path, kind: str) -> Iterator[str]:
     except (OSError, ValueError) as error:
         yield f"{path}: {error}"
         return
-    for error in Draft202012Validator(schema(kind)).iter_errors(read):
-        yield f"{path}: {error.json_path}: {error.message}"
+    for fault in Draft202012Validator(schema(kind)).iter_errors(read):
+        yield f"{path}: {fault.json_path}: {fault.message}"
 
 
 def _of_timeline(path: Path) -> Iterator[str]:
@@ -53,5 +53,5 @@ def _of_timeline(path: Path) -> Iterator[str]:
         except ValueError as error:
             yield f"{path}:{number}: {error}"
             continue
-        for error in validator.iter_errors(read):
-            yield f"{path}:{number}: {error.json_path}: {error.message}"
+        for fault in validator.iter_errors(read):
+            yield f"{path}:{number}: {fault.json_path}: {fault.message}"
