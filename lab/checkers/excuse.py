@@ -52,13 +52,13 @@ def excuse(timeline: Timeline, direction: str, lost: int) -> Excuse | None:
 
 def _growth(timeline: Timeline, places: tuple[str, ...], word: str) -> tuple[int, tuple[Event, ...]]:
     """How much all counters with a word in their name grew in these places, start to end."""
-    total, events = 0, []
+    total, events = 0, dict[int, Event]()
     for place in places:
         for name, grown, pair in _grown(timeline, place):
             if word in name and grown > 0:
                 total += grown
-                events += pair
-    return total, tuple(dict.fromkeys(events)) if events else ()
+                events |= {event.index: event for event in pair}
+    return total, tuple(events.values())
 
 
 def _ring_growth(timeline: Timeline) -> tuple[int, tuple[Event, ...]]:

@@ -92,12 +92,10 @@ class Story:
         count = len(self.tables[name]["t_ns"])
         return self.keep_rows(name, lambda _: np.delete(np.arange(count), rows))
 
-    def with_order(self, name: str, *rows: int, at: int) -> "Story":
-        """These rows, in this order, in place of as many from `at`."""
+    def with_order(self, name: str, *rows: int, at: int, of: int) -> "Story":
+        """These rows, in this order, in place of as many from `at` as `of` says."""
         order = np.arange(len(self.tables[name]["t_ns"]))
-        return self.keep_rows(
-            name, lambda _: np.concatenate((order[:at], rows, order[at + len(set(rows)) :]))
-        )
+        return self.keep_rows(name, lambda _: np.concatenate((order[:at], rows, order[at + of :])))
 
     # -- the recording
 

@@ -1,0 +1,443 @@
+"""dma_intact: truth tables for both directions."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lab.checkers import dma_intact
+
+from .timelines import EPOCH, INVOKE, OK, RESUME, START_NS, STOP, Story, far_ns, healthy
+from .truth import FAIL, PASS, UNKNOWN, hold, row
+
+TO, FROM = "to-guest", "from-guest"
+TO_SENT, TO_RECEIVED = "nic.to-guest.sent", "nic.to-guest.received"
+FROM_SENT, FROM_RECEIVED = "nic.from-guest.sent", "nic.from-guest.received"
+BEFORE, INSIDE = 50, 200
+"""Rows of blocks sent before and inside update 1."""
+
+
+def lose(*rows: int, table: str = TO_RECEIVED) -> Any:
+    return lambda s: s.without_rows(table, *rows)
+
+
+def lose_last(count: int, table: str = TO_RECEIVED) -> Any:
+    return lambda s: s.keep_rows(table, lambda _: slice(None, -count))
+
+
+def counted(where: str, **counters: int) -> Any:
+    return lambda s: s.change("load.counters", {"where": where, "when": "end"}, counters=counters)
+
+
+def load_at(rate_hz: float, ring_blocks: int) -> Any:
+    return lambda s: s.change("load.start", rate_hz=rate_hz, ring_blocks=ring_blocks)
+
+
+def quiet(start_ms: float, end_ms: float, *tables: str) -> Any:
+    """Nothing is sent in between, by the far end's clock."""
+
+    def spoil(story: Story) -> None:
+        far = story.tables[tables[0]]["t_ns"]
+        keep = (far < far_ns(start_ms)) | (far > far_ns(end_ms))
+        for table in tables:
+            story.keep_rows(table, lambda _: keep)
+        story.change("load.stop", totals={})
+
+    return spoil
+
+
+def not_drained(story: Story) -> None:
+    story.change("load.stop", drained=False)
+
+
+TO_GUEST = [
+    row("everything arrives", PASS, r"^640 blocks to-guest intact; 1\d\d inside and 310 after update 1$"),
+    row("two updates in a row", PASS, "after update 2", updates=2),
+    row("one block is lost before the update", FAIL, "1 of 640 blocks to-guest lost: seq 51$", lose(BEFORE)),
+    row("one block is lost inside the update", FAIL, "lost: seq 201$", lose(INSIDE)),
+    row("the last block is lost", FAIL, "1 of 640 blocks to-guest lost: seq 640", lose_last(1)),
+    row("the first block is lost", FAIL, "lost: seq 1$", lose(0)),
+    row("many blocks are lost", FAIL, r"10 of 640 .*seq 1, 2, 3, 4, 5$", lose(*range(10))),
+    row("a block is lost at the second update", FAIL, "1 of 1440", lose(1000), updates=2),
+    row(
+        "a block holds wrong bytes",
+        FAIL,
+        "^1 blocks hold wrong bytes: seq 51$",
+        lambda s: s.set_rows(TO_RECEIVED, "good", BEFORE, 0),
+    ),
+    row(
+        "wrong bytes, and no update at all",
+        FAIL,
+        "wrong bytes",
+        lambda s: s.set_rows(TO_RECEIVED, "good", BEFORE, 0).drop("cpr.invoke").drop("cpr.ok"),
+    ),
+    row(
+        "wrong bytes, and the sender's record is missing",
+        FAIL,
+        "wrong bytes",
+        lambda s: s.set_rows(TO_RECEIVED, "good", BEFORE, 0).tables.pop(TO_SENT),
+    ),
+    row(
+        "a block comes twice in a row",
+        FAIL,
+        "^1 blocks came again: seq 51$",
+        lambda s: s.with_order(TO_RECEIVED, BEFORE, BEFORE, at=BEFORE, of=1),
+    ),
+    row(
+        "a block comes twice, much later",
+        FAIL,
+        "^1 blocks came again: seq 51$",
+        lambda s: s.with_order(TO_RECEIVED, 300, BEFORE, at=300, of=1),
+    ),
+    row(
+        "two blocks change places",
+        FAIL,
+        "^1 blocks came late: seq 51$",
+        lambda s: s.with_order(TO_RECEIVED, BEFORE + 1, BEFORE, at=BEFORE, of=2),
+    ),
+    row(
+        "a block that nobody sent",
+        FAIL,
+        "1 blocks were received that nobody sent: seq 9999",
+        lambda s: s.set_rows(TO_RECEIVED, "seq", 639, 9999),
+    ),
+    row(
+        "a block numbered below the first",
+        FAIL,
+        "nobody sent: seq 0",
+        lambda s: s.set_rows(TO_RECEIVED, "seq", 0, 0),
+    ),
+    row(
+        "blocks that the sender's record lacks at its end, and it counted them",
+        UNKNOWN,
+        "the sender counted 640 blocks but recorded 630.*record is not complete",
+        lose_last(10, TO_SENT),
+    ),
+    row(
+        "blocks that the sender's record lacks, and the load was not drained",
+        UNKNOWN,
+        "not drained.*record is not complete",
+        lose_last(10, TO_SENT),
+        lambda s: s.change("load.stop", drained=False, totals={}),
+    ),
+    row(
+        "the load reports a torn block",
+        FAIL,
+        "^1 torn blocks reported",
+        lambda s: s.add(1500, "load.anomaly", load="nic", stream=TO, what="torn", seq=9),
+    ),
+    row(
+        "the load reports damage in the other direction",
+        PASS,
+        "intact",
+        lambda s: s.add(1500, "load.anomaly", load="nic", stream=FROM, what="damaged", seq=9),
+    ),
+    row(
+        "the load stalls after the update",
+        FAIL,
+        "no DMA to-guest after the update",
+        lambda s: s.add(2000, "load.stalled", load="nic", stream=TO, epoch=2, blocks=0),
+    ),
+    row(
+        "the load stalls before the update",
+        UNKNOWN,
+        "stalled before the update",
+        lambda s: s.add(800, "load.stalled", load="nic", stream=TO, epoch=1, blocks=0),
+    ),
+    row(
+        "the other direction stalls",
+        PASS,
+        "intact",
+        lambda s: s.add(2000, "load.stalled", load="nic", stream=FROM, epoch=2, blocks=0),
+    ),
+    row(
+        "contact with the load is lost",
+        UNKNOWN,
+        "lost contact with the load: gone",
+        lambda s: s.add(2000, "load.unreachable", load="nic", reason="gone"),
+    ),
+    row(
+        "contact is lost and with it the last blocks",
+        UNKNOWN,
+        "lost contact.*last 100 blocks sent is not known",
+        lambda s: s.add(2800, "load.unreachable", load="nic", reason="gone"),
+        lose_last(100),
+    ),
+    row(
+        "contact is lost, and a block before that",
+        FAIL,
+        "1 of 640 blocks to-guest lost: seq 51",
+        lambda s: s.add(2800, "load.unreachable", load="nic", reason="gone"),
+        lose(BEFORE),
+    ),
+    row("the load was not drained", UNKNOWN, "not drained", not_drained),
+    row("not drained, the tail is missing", UNKNOWN, "last 5 blocks sent", not_drained, lose_last(5)),
+    row("not drained, a block in the middle lost", FAIL, "lost: seq 51", not_drained, lose(BEFORE)),
+    row("the load was never stopped", UNKNOWN, "never stopped", lambda s: s.drop("load.stop")),
+    row("no received table", UNKNOWN, "no table nic.to-guest.received", lambda s: s.tables.pop(TO_RECEIVED)),
+    row("no sent table", UNKNOWN, "no table nic.to-guest.sent", lambda s: s.tables.pop(TO_SENT)),
+    row("an empty table", UNKNOWN, "is empty", lambda s: s.keep_rows(TO_RECEIVED, lambda _: slice(0))),
+    row(
+        "the sender numbers twice",
+        UNKNOWN,
+        "not strictly ascending",
+        lambda s: s.set_rows(TO_SENT, "seq", 5, 5),
+    ),
+    row(
+        "the far clock runs backwards",
+        UNKNOWN,
+        "runs backwards",
+        lambda s: s.set_rows(TO_SENT, "t_ns", 5, 0),
+    ),
+    row("the far clock was never compared", UNKNOWN, "far clock was never", lambda s: s.drop("clock.sync")),
+    row(
+        "the far clock jumps",
+        UNKNOWN,
+        "far clock jumped by 999",
+        lambda s: s.add(2700, "clock.sync", source="far", offset_ns=-far_ns(-999) + START_NS, error_ns=0),
+    ),
+    row("no epoch after the update", UNKNOWN, "no new epoch", lambda s: s.drop("epoch", number=2)),
+    row(
+        "only late lines after the update",
+        UNKNOWN,
+        "no block of epoch 2 was received",
+        lambda s: s.set_rows(TO_RECEIVED, "epoch", slice(None), 1),
+    ),
+    row(
+        "nothing fresh was sent",
+        UNKNOWN,
+        "no block of epoch 2",
+        lambda s: s.set_rows(TO_SENT, "epoch", slice(None), 1),
+    ),
+    row(
+        "nothing was sent shortly before the update",
+        UNKNOWN,
+        "no block passed in the 1000 ms before",
+        quiet(0, INVOKE, TO_SENT, TO_RECEIVED),
+    ),
+    row(
+        "nothing was sent inside the update",
+        UNKNOWN,
+        "no block was sent inside update 1",
+        quiet(INVOKE, OK, TO_SENT, TO_RECEIVED),
+    ),
+    row(
+        "the sender stands still while the guest does",
+        UNKNOWN,
+        r"stood still for 5\d\d ms inside update 1, over 500 ms",
+        quiet(STOP, RESUME + 120, TO_SENT, TO_RECEIVED),
+    ),
+    row(
+        "the sender stands still for less than that",
+        PASS,
+        "intact",
+        quiet(STOP, RESUME + 80, TO_SENT, TO_RECEIVED),
+    ),
+    row(
+        "all blocks sent inside the update are lost",
+        FAIL,
+        "blocks to-guest lost",
+        lambda s: s.keep_rows(TO_RECEIVED, lambda t: (t["seq"] < INVOKE / 5 - 20) | (t["seq"] > OK / 5)),
+    ),
+    row(
+        "the update was refused",
+        UNKNOWN,
+        "did not complete .refused: no",
+        lambda s: s.drop("cpr.ok").add(OK, "cpr.fail", mode="cpr-exec", update=1, reason="no"),
+    ),
+    row(
+        "the update's end is not known",
+        UNKNOWN,
+        "nobody knows",
+        lambda s: s.drop("cpr.ok").add(OK, "cpr.info", mode="cpr-exec", update=1, reason="?"),
+    ),
+    row("the recording ends in the update", UNKNOWN, "recording ends in it", lambda s: s.drop("cpr.ok")),
+]
+
+
+@pytest.mark.parametrize("spoil, outcome, says, updates", TO_GUEST)
+def test_to_guest(tmp_path: Path, spoil: Any, outcome: Any, says: str, updates: int) -> None:
+    hold(dma_intact(TO), tmp_path, spoil, updates, outcome, says)
+
+
+EXCUSES = [
+    row(
+        "the guest's socket dropped as many",
+        UNKNOWN,
+        "lost in the lab's own socket, which dropped 2$",
+        lose(BEFORE, INSIDE),
+        counted("guest-socket", drops=9),
+    ),
+    row(
+        "the guest's socket dropped fewer",
+        FAIL,
+        "2 of 640 blocks to-guest lost: seq 51, 201$",
+        lose(BEFORE, INSIDE),
+        counted("guest-socket", drops=8),
+    ),
+    row(
+        "the ring overran and the NIC counted as many",
+        UNKNOWN,
+        r"20000 blocks/s for 0.41 s are 8100, more than the ring's 4096, and the NIC counted 2 without",
+        lose(BEFORE, INSIDE),
+        counted("guest-nic", rx_no_buffer_count=9),
+        load_at(20000, 4096),
+    ),
+    row(
+        "the NIC counted fewer than were lost",
+        FAIL,
+        "lost",
+        lose(BEFORE, INSIDE),
+        counted("guest-nic", rx_no_buffer_count=8),
+        load_at(20000, 4096),
+    ),
+    row(
+        "one loss under two names excuses no second one",
+        FAIL,
+        "lost",
+        lose(BEFORE, INSIDE),
+        counted("guest-nic", rx_no_buffer_count=8, rx_missed_errors=8),
+        load_at(20000, 4096),
+    ),
+    row(
+        "the NIC and the socket dropped them together",
+        UNKNOWN,
+        "the NIC counted 1",
+        lose(BEFORE, INSIDE),
+        counted("guest-nic", rx_no_buffer_count=8),
+        counted("guest-socket", drops=8),
+        load_at(20000, 4096),
+    ),
+    row(
+        "the NIC counted as many, but the ring had room",
+        FAIL,
+        "lost",
+        lose(BEFORE, INSIDE),
+        counted("guest-nic", rx_no_buffer_count=9),
+    ),
+    row(
+        "the ring is exactly full",
+        FAIL,
+        "lost",
+        lose(BEFORE, INSIDE),
+        counted("guest-nic", rx_no_buffer_count=9),
+        load_at(1000, 405),
+    ),
+    row(
+        "the counters were not recorded",
+        FAIL,
+        "lost",
+        lose(BEFORE),
+        lambda s: s.drop("load.counters"),
+        load_at(20000, 4096),
+    ),
+    row(
+        "the counters were recorded only at the end",
+        FAIL,
+        "lost",
+        lose(BEFORE),
+        lambda s: s.drop("load.counters", when="start"),
+        load_at(20000, 4096),
+    ),
+    row(
+        "the load's rate is not known",
+        FAIL,
+        "lost",
+        lose(BEFORE),
+        counted("guest-nic", rx_no_buffer_count=9),
+        lambda s: s.drop("load.start"),
+    ),
+    row(
+        "the far end's socket excuses nothing to the guest",
+        FAIL,
+        "lost",
+        lose(BEFORE),
+        counted("far-socket", drops=90),
+    ),
+    row(
+        "an excused loss and wrong bytes",
+        FAIL,
+        "wrong bytes",
+        lose(BEFORE),
+        counted("guest-socket", drops=9),
+        lambda s: s.set_rows(TO_RECEIVED, "good", 70, 0),
+    ),
+]
+
+
+@pytest.mark.parametrize("spoil, outcome, says, updates", EXCUSES)
+def test_a_loss_is_excused_only_by_counters(
+    tmp_path: Path, spoil: Any, outcome: Any, says: str, updates: int
+) -> None:
+    hold(dma_intact(TO), tmp_path, spoil, updates, outcome, says)
+
+
+FROM_GUEST = [
+    row("everything arrives", PASS, r"^560 blocks from-guest intact; 60 inside and 310 after update 1$"),
+    row("two updates in a row", PASS, "after update 2", updates=2),
+    row("a block is lost", FAIL, "lost: seq 51$", lose(BEFORE, table=FROM_RECEIVED)),
+    row(
+        "the far end's socket dropped it",
+        UNKNOWN,
+        "the lab's own socket",
+        lose(BEFORE, table=FROM_RECEIVED),
+        counted("far-socket", drops=8),
+    ),
+    row(
+        "the guest's ring excuses nothing from the guest",
+        FAIL,
+        "lost",
+        lose(BEFORE, table=FROM_RECEIVED),
+        counted("guest-nic", rx_no_buffer_count=99),
+        counted("guest-socket", drops=99),
+        load_at(20000, 4096),
+    ),
+    row(
+        "a block is damaged",
+        FAIL,
+        "wrong bytes",
+        lambda s: s.set_rows(FROM_RECEIVED, "good", BEFORE, 0),
+    ),
+    row(
+        "the guest sends nothing inside the update",
+        PASS,
+        " 0 inside and",
+        quiet(INVOKE, OK, FROM_RECEIVED, FROM_SENT),
+    ),
+    row(
+        "the guest sent nothing shortly before the update",
+        UNKNOWN,
+        "no block passed in the 1000 ms before",
+        quiet(0, INVOKE, FROM_RECEIVED, FROM_SENT),
+    ),
+    row(
+        "the guest sends no more",
+        FAIL,
+        "no DMA from-guest after the update",
+        quiet(INVOKE, 9999, FROM_RECEIVED, FROM_SENT),
+        lambda s: s.add(EPOCH + 500, "load.stalled", load="nic", stream=FROM, epoch=2),
+    ),
+    row(
+        "the guest sends no more, and nobody waited for it",
+        UNKNOWN,
+        "no block of epoch 2",
+        quiet(INVOKE, 9999, FROM_RECEIVED, FROM_SENT),
+    ),
+]
+
+
+@pytest.mark.parametrize("spoil, outcome, says, updates", FROM_GUEST)
+def test_from_guest(tmp_path: Path, spoil: Any, outcome: Any, says: str, updates: int) -> None:
+    hold(dma_intact(FROM), tmp_path, spoil, updates, outcome, says)
+
+
+def test_a_damaged_table_is_unknown(tmp_path: Path) -> None:
+    timeline = healthy().timeline(tmp_path)
+    column = tmp_path / TO_RECEIVED / "seq.npy"
+    column.write_bytes(column.read_bytes()[:-100])
+    verdict = dma_intact(TO)(timeline)
+    assert verdict.outcome is UNKNOWN and "damaged" in verdict.summary
+    (tmp_path / TO_RECEIVED / "good.npy").unlink()
+    column.write_bytes(np.zeros(3, np.uint64).tobytes())
+    assert dma_intact(TO)(timeline).outcome is UNKNOWN
