@@ -53,7 +53,7 @@ def account(sent: Column, received: Column) -> Account:
     seen = np.zeros(len(sent), np.bool_)
     foreign, foreign_head = _mark(sent, received, seen)
     lost = np.flatnonzero(~seen)
-    tail = int(len(sent) - 1 - np.flatnonzero(seen)[-1]) if seen.any() else len(sent)
+    tail = int(np.argmax(seen[::-1])) if seen.any() else len(sent)
     repeated, reordered = _disorder(sent, received)
     return Account(
         len(sent),
