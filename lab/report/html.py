@@ -84,7 +84,7 @@ def _prepare(run: Path, results: Path) -> Path:
     config.write_text(
         allure_config.config(
             name,
-            str(record.get("bench", "bench")),
+            bench_name(record),
             run / "report.partial",
             history,
             metrics,
@@ -92,6 +92,12 @@ def _prepare(run: Path, results: Path) -> Path:
         encoding="utf-8",
     )
     return config
+
+
+def bench_name(record: Mapping[str, Any]) -> str:
+    """What Allure calls the environment; it refuses more than 64 characters."""
+    bench = record.get("bench") or {}
+    return str(bench.get("name", "bench") if isinstance(bench, Mapping) else bench)[:64]
 
 
 def environment(record: Mapping[str, Any]) -> dict[str, Any]:
