@@ -39,7 +39,7 @@ class VirtualBench(Resource):
     """A bench host to be made of QEMU.
 
     devices:        [{name, model, wire, shares_group}]; the first is at 0000:01:00.0, the second at
-                    0000:02:00.0, ...
+                    0000:02:00.0, or at 0000:01:00.1 if it shares a group, ...
     iommu:          intel, or none
     boot_timeout_s: longest time from power on to sshd
     """

@@ -41,7 +41,8 @@ MODELS: Mapping[str, Model] = {
 class Device:
     """A device of the bench host, as the target file lists it.
 
-    shares_group: in one IOMMU group with the device before it, as on a board without ACS
+    shares_group: another function in the slot of the device before it, and in one IOMMU group with it,
+                  as neither has ACS (not igb: Linux knows its functions to be isolated)
     """
 
     name: str
@@ -50,9 +51,19 @@ class Device:
     shares_group: bool = False
 
 
-def bdf(index: int) -> str:
-    """Where the device with this place in the list is: each behind its own root port, buses from 1."""
-    return f"0000:{index + 1:02x}:00.0"
+def place(devices: tuple[Device, ...], index: int) -> tuple[int, int]:
+    """The device whose root port it is behind, by index, and its function number there."""
+    leader = index
+    while leader > 0 and devices[leader].shares_group:
+        leader -= 1
+    return leader, index - leader
+
+
+def bdf(devices: tuple[Device, ...], index: int) -> str:
+    """Where it is: each root port has a bus of its own, from 1."""
+    leader, function = place(devices, index)
+    bus = 1 + sum(not device.shares_group for device in devices[1 : leader + 1])
+    return f"0000:{bus:02x}:00.{function}"
 
 
 def wire_path(run_dir: Path, name: str, end: str) -> Path:
@@ -66,32 +77,24 @@ def disk_path(run_dir: Path, name: str) -> Path:
 
 
 def device_argv(devices: tuple[Device, ...], run_dir: Path) -> list[str]:
-    """QEMU arguments for all devices, each resettable, behind a root port of its own."""
+    """QEMU arguments for all devices, each resettable, and in its own IOMMU group unless it shares one."""
     argv: list[str] = []
     for index, device in enumerate(devices):
-        argv += ["-device", _port(devices, index), *_one(device, index, run_dir)]
+        leader, function = place(devices, index)
+        if function == 0:
+            port = (
+                f"pcie-root-port,id=port-{device.name},bus=pcie.0,addr={0x10 + index:#x},chassis={index + 1}"
+            )
+            argv += ["-device", port]
+        where = f"bus=port-{devices[leader].name},addr=0.{function}"
+        several = devices[index + 1].shares_group if index + 1 < len(devices) else False
+        argv += _one(device, index, run_dir, where + (",multifunction=on" if function or several else ""))
     return argv
 
 
-def _port(devices: tuple[Device, ...], index: int) -> str:
-    """A root port: its ACS puts the device into a group of its own.
-
-    Without ACS, root ports that are functions of one slot share a group with all that is behind them.
-    """
-    first = index
-    while first > 0 and devices[first].shares_group:
-        first -= 1
-    shared = devices[index].shares_group or any(
-        device.shares_group for device in devices[index + 1 : index + 2]
-    )
-    slot = f"{0x10 + first:#x}" + (f".{index - first}" if shared else "")
-    port = f"pcie-root-port,id=port-{devices[index].name},bus=pcie.0,addr={slot},chassis={index + 1}"
-    return port + (",multifunction=on,disable-acs=on" if shared else "")
-
-
-def _one(device: Device, index: int, run_dir: Path) -> list[str]:
+def _one(device: Device, index: int, run_dir: Path, where: str) -> list[str]:
     model = MODELS[device.model]
-    option = f"{model.device},id={device.name},bus=port-{device.name}"
+    option = f"{model.device},id={device.name},{where}"
     argv: list[str] = []
     if model.has_wire:
         option += f",mac=52:54:00:c9:00:{index + 1:02x}"

@@ -5,6 +5,7 @@ Source: issue 2, part 2; virtual-bench/README.md, "Bench host arguments that wor
 
 import hashlib
 import os
+import re
 import tarfile
 from pathlib import Path
 
@@ -26,11 +27,26 @@ def argv(*devices: Device, accelerator: str = "tcg") -> list[str]:
 
 
 def test_each_device_has_its_own_root_port_in_order() -> None:
-    words = argv(Device("nic", "igb", wire=True), Device("disk", "nvme"))
+    devices = Device("nic", "igb", wire=True), Device("disk", "nvme")
+    words = argv(*devices)
     ports = [word for word in words if word.startswith("pcie-root-port")]
     assert [port.split(",")[1] for port in ports] == ["id=port-nic", "id=port-disk"]
     assert [port.split("addr=")[1].split(",")[0] for port in ports] == ["0x10", "0x11"]
-    assert [bdf(0), bdf(1)] == ["0000:01:00.0", "0000:02:00.0"]
+    assert [bdf(devices, index) for index in (0, 1)] == ["0000:01:00.0", "0000:02:00.0"]
+
+
+def test_a_device_that_shares_a_group_is_a_function_beside_the_one_before() -> None:
+    devices = Device("a", "nvme"), Device("b", "nvme", shares_group=True), Device("c", "edu")
+    words = argv(*devices)
+    places = [re.search(r"bus=port-(.),addr=([0-9.]+)(,multifunction=on)?", word) for word in words]
+    found = [match.groups() for match in places if match]
+    assert found == [("a", "0.0", ",multifunction=on"), ("a", "0.1", ",multifunction=on"), ("c", "0.0", None)]
+    assert [bdf(devices, index)[5:] for index in range(3)] == ["01:00.0", "01:00.1", "02:00.0"]
+
+
+def test_a_host_without_iommu_has_none() -> None:
+    machine = Machine(RUN, Path("/k"), Path("/d"), RUN / "s", RUN / "log", 2, 1024, (), "tcg", iommu="none")
+    assert "intel-iommu" in " ".join(argv()) and "intel-iommu" not in " ".join(machine_argv(machine))
 
 
 def test_a_wire_is_two_sockets_in_the_run_folder() -> None:
