@@ -31,6 +31,7 @@ class AgentLink:
 
     name:        who the agent is, for messages: "host agent on virtual"
     receiver:    gets events and rows, from the link's own thread; may be changed while running
+    see:         where to look when the agent is gone, appended to messages: "; see its console in ..."
     unreachable: what to raise when the agent does not answer. Losing a bench is the lab's fault,
                  losing the guest is evidence about QEMU
     """
@@ -42,8 +43,9 @@ class AgentLink:
         writer: BinaryIO,
         receiver: Receiver | None = None,
         unreachable: type[Exception] = BenchError,
+        see: str = "",
     ) -> None:
-        self.name, self.receiver = name, receiver
+        self.name, self.receiver, self._see = name, receiver, see
         self._reader, self._writer, self._unreachable = reader, writer, unreachable
         self._ids = itertools.count(1)
         self._waiting: dict[int, queue.SimpleQueue[dict[str, Any]]] = {}
@@ -66,13 +68,17 @@ class AgentLink:
             self._send({"id": number, "call": call, "args": args})
             reply = answer.get(timeout=timeout_s)
         except queue.Empty:
-            raise self._unreachable(f"{self.name} did not answer {call!r} within {timeout_s:g} s") from None
+            raise self._unreachable(
+                f"{self.name} did not answer {call!r} within {timeout_s:g} s{self._see}"
+            ) from None
         except (OSError, ValueError) as error:
-            raise self._unreachable(f"{self.name} is gone: {call!r} could not be sent: {error}") from error
+            raise self._unreachable(
+                f"{self.name} is gone: {call!r} could not be sent: {error}{self._see}"
+            ) from error
         finally:
             self._waiting.pop(number, None)
         if "lost" in reply:
-            raise self._unreachable(f"{self.name} is gone: the connection closed during {call!r}")
+            raise self._unreachable(f"{self.name} is gone: the connection closed during {call!r}{self._see}")
         if "error" in reply:
             raise AgentRefusal(f"{self.name}: {call}: {reply['error']}")
         return reply["result"]

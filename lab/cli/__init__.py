@@ -3,8 +3,10 @@
 Heavy imports live in the commands, so that `cprlab --help` answers at once.
 """
 
+import errno
 import sys
 import traceback
+from typing import NoReturn
 
 import typer
 
@@ -37,10 +39,19 @@ def main() -> None:
     except BrokenPipeError:  # of `cprlab … | head`
         sys.stderr.close()
         sys.exit(BROKEN)
-    except Exception:  # a bug of ours must not leave with 1, which says that QEMU failed
-        traceback.print_exc()
-        print("cprlab: this is a bug of cprlab; please report it with the lines above", file=sys.stderr)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            _bug()
+        print(f"cprlab: the disk is full: {error}", file=sys.stderr)
         sys.exit(BROKEN)
+    except Exception:  # a bug of ours must not leave with 1, which says that QEMU failed
+        _bug()
+
+
+def _bug() -> NoReturn:
+    traceback.print_exc()
+    print("cprlab: this is a bug of cprlab; please report it with the lines above", file=sys.stderr)
+    sys.exit(BROKEN)
 
 
 def application(first: list[str]) -> typer.Typer:

@@ -1,5 +1,6 @@
 """`cprlab run`: prepare, run the suite, judge, report."""
 
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +13,9 @@ from lab.cli.console import STYLE, answer, aside, print_json
 from lab.errors import BenchError, LabError, LabUsageError
 from lab.verdict import Outcome
 
+NEEDED_BYTES = 64 << 20
+"""The record of the suite with its report takes a quarter of it."""
+FULL_BYTES = 1 << 20
 DEFAULT_BENCH = Path(__file__).resolve().parents[2] / "targets" / "virtual.yaml"
 
 
@@ -51,6 +55,7 @@ def run(
     options += ("--updates", str(updates)) if updates else ()
     log = folder / "pytest.log"
     pytest_status, interrupted = suite.run(suite.argv(bench, folder, chosen, options), log, Live())
+    _require_recorded(folder)
     if not (folder / "run.json").exists():
         raise LabUsageError(f"pytest ran nothing: {suite.last_words(log)}; see {log}")
     if not read_run(folder)["cases"] and not interrupted:
@@ -109,6 +114,28 @@ def _make(folder: Path) -> None:
         folder.mkdir(parents=True)
     except OSError as error:
         raise BenchError(f"the run record cannot be written: {error}") from error
+    if (free := shutil.disk_usage(folder).free) < NEEDED_BYTES:
+        folder.rmdir()
+        raise BenchError(
+            f"a run record needs {NEEDED_BYTES >> 20} MiB in {folder.parent}, only {free >> 20} are free; "
+            "make room, or name another place by --runs-dir"
+        )
+
+
+def _require_recorded(folder: Path) -> None:
+    """A full disk ends pytest in ways that do not name it.
+
+    Raises:
+        BenchError: pytest could not record its end, and the disk is full.
+    """
+    from lab.run_record import read_run
+
+    ended = (folder / "run.json").exists() and read_run(folder)["end"] is not None
+    if not ended and shutil.disk_usage(folder).free < FULL_BYTES:
+        raise BenchError(
+            f"the disk filled up during the run; what was recorded until then is in {folder}: "
+            "make room, or name another place by --runs-dir"
+        )
 
 
 def _report(folder: Path) -> str | None:

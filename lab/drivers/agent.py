@@ -62,6 +62,7 @@ class HostAgent:
 
     receiver: gets its events and rows; may be set later
     options:  for the agent's command line
+    see:      appended to messages when it is gone, as in AgentLink
 
     Raises:
         BenchError: from every call, if the agent does not answer; AgentRefusal if it cannot do it.
@@ -74,9 +75,10 @@ class HostAgent:
         *,
         name: str = "host agent",
         options: Sequence[str] = (),
+        see: str = "",
     ) -> None:
         self.name = name
-        self._connection, self._receiver, self._options = connection, receiver, options
+        self._connection, self._receiver, self._options, self._see = connection, receiver, options, see
         self._said: collections.deque[str] = collections.deque(maxlen=STDERR_LINES)
         self.facts: Mapping[str, Any] = {}
 
@@ -93,7 +95,9 @@ class HostAgent:
         )
         self._ears = threading.Thread(target=self._listen, name=f"{self.name} stderr", daemon=True)
         self._ears.start()
-        self.link = AgentLink(self.name, self._stream.stdout, self._stream.stdin, self._receiver)
+        self.link = AgentLink(
+            self.name, self._stream.stdout, self._stream.stdin, self._receiver, see=self._see
+        )
         try:
             self.facts = self.link.call("hello", timeout_s=_START_S)
         except BenchError as error:
