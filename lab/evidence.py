@@ -24,6 +24,7 @@ class Evidence:
         self._lock = threading.Lock()
         self._closed = False
         self._last_logs: dict[str, str] = {}
+        self._exits: dict[int, dict[str, Any]] = {}
 
     def event(self, kind: str, data: Mapping[str, Any]) -> None:
         with self._lock:
@@ -32,6 +33,8 @@ class Evidence:
             self.recorder.record(kind, **data)
             if kind == "log":
                 self._last_logs[data["where"]] = data["text"]
+            elif kind == "host.exit":
+                self._exits[data["pid"]] = dict(data)
 
     def record(self, kind: str, **data: Any) -> None:
         """Record an event of the controller's own."""
@@ -40,6 +43,10 @@ class Evidence:
     def last_log(self, where: str) -> str:
         """The last log line of `host`, `guest` or `qemu`, for messages; empty if there was none."""
         return self._last_logs.get(where, "")
+
+    def exit_of(self, pid: int) -> dict[str, Any] | None:
+        """How a process on the bench host ended, {status, signal}; None while it runs."""
+        return self._exits.get(pid)
 
     def rows(self, table: str, columns: Mapping[str, NDArray[Any]]) -> None:
         with self._lock:

@@ -1,20 +1,24 @@
 """A guest on a bench host: its QEMU, its monitor, the link to its agent, its console.
 
-    with Guest.booted(host, agent, config, qemu, evidence) as guest:
-        guest.monitor.execute("query-status")
+with Guest.booted(host, agent, config, qemu, evidence) as guest:
+    guest.monitor.execute("query-status")
 """
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from lab.drivers.agent import HostAgent, Spawned
 from lab.drivers.ssh import HostConnection
 from lab.errors import BenchError, SutError
 from lab.evidence import Evidence
 from lab.guest_link import GuestLink
+from lab.link import AgentRefusal
 from lab.qemu import preflight
 from lab.qemu.argv import GuestConfig, with_descriptors
 from lab.qemu.monitor import Monitor
@@ -24,6 +28,12 @@ BOOT_TIMEOUT_S = 120.0
 
 QMP_TIMEOUT_S = 60.0
 QUIT_TIMEOUT_S = 20.0
+PATIENCE_S = 2.0
+"""Between two looks at what a guest shows that does not boot."""
+
+CONSOLE, PANIC = "console-guest.log", "Kernel panic"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -73,25 +83,29 @@ class Guest:
             spawned = agent.spawn("qemu", config.argv(qemu), sockets=["stream-fd"])
             evidence.record("qemu.start", argv=list(spawned.argv), pid=spawned.pid)
             undo.callback(_end, agent, spawned.pid)
-            undo.enter_context(_console(host, config.console_log, evidence.folder / "console-guest.log"))
-            monitor = undo.enter_context(_monitor(host, config, evidence))
-            link = GuestLink(lambda: host.stream_unix(config.agent_path), evidence)
-            undo.callback(link.close)
-            try:
-                version = monitor.open("old", QMP_TIMEOUT_S)
-                preflight.require_mode("cpr-exec", monitor.execute("query-qmp-schema"), version)
-                hello = link.call("hello", timeout_s)
-            except SutError as error:
-                # before the first update it is the bench that is not as it must be
-                raise BenchError(f"the guest did not boot: {error}; {_last_words(agent, evidence)}") from error
+            undo.enter_context(_console(host, config.console_log, evidence.folder / CONSOLE))
+            monitor = undo.enter_context(_monitor(host, config, spawned.pid, evidence))
             undo.callback(_quit, monitor)
+            link = GuestLink(partial(host.stream_unix, config.agent_path), evidence)
+            undo.callback(link.close)
+            signs = _Signs(agent, spawned.pid, evidence)
+            version = signs.awaited(lambda patience_s: monitor.open("old", patience_s), QMP_TIMEOUT_S)
+            preflight.require_mode("cpr-exec", monitor.execute("query-qmp-schema"), version)
+            hello = signs.awaited(lambda patience_s: link.call("hello", patience_s), timeout_s)
             yield cls(config, spawned, monitor, link, hello["boot_id"], hello["kernel"], version)
 
 
 @contextmanager
-def _monitor(host: HostConnection, config: GuestConfig, evidence: Evidence) -> Iterator[Monitor]:
+def _monitor(host: HostConnection, config: GuestConfig, pid: int, evidence: Evidence) -> Iterator[Monitor]:
+    def ended() -> str:
+        if (end := evidence.exit_of(pid)) is None:
+            return ""
+        how = f"was killed by signal {end['signal']}" if end["signal"] else f"ended with {end['status']}"
+        return f"{how}; it said last: {evidence.last_log('qemu') or 'nothing'}"
+
     transcript = evidence.folder / "qmp.jsonl"
-    with Monitor(lambda: host.stream_unix(config.qmp_path), evidence.recorder, transcript) as monitor:
+    connect = partial(host.stream_unix, config.qmp_path)
+    with Monitor(connect, evidence.recorder, transcript, ended) as monitor:
         yield monitor
 
 
@@ -126,10 +140,43 @@ def _end(agent: HostAgent, pid: int) -> None:
             agent.kill(pid)
 
 
-def _last_words(agent: HostAgent, evidence: Evidence) -> str:
-    """What QEMU and the guest's console said last, on one line."""
-    console = (evidence.folder / "console-guest.log").read_text(errors="replace").strip().splitlines()
-    stderr = evidence.last_log("qemu")
-    said = [f"QEMU said: {stderr}"] if stderr else []
-    said += [f"its console ends: {console[-1]}"] if console else ["its console is empty"]
-    return "; ".join([*said, f"see {evidence.folder}"])
+@dataclass(frozen=True)
+class _Signs:
+    """What a guest that does not boot shows of it, long before the time is over."""
+
+    agent: HostAgent
+    pid: int
+    evidence: Evidence
+
+    def awaited(self, ask: Callable[[float], T], timeout_s: float) -> T:
+        """Ask, with some patience each time, until there is an answer.
+
+        Raises:
+            BenchError: QEMU ended, the guest's kernel panicked, or the time is over; with last words.
+                Before the first update it is the bench that is not as it must be, so it is no evidence.
+        """
+        deadline = time.monotonic() + timeout_s
+        while True:
+            try:
+                return ask(min(PATIENCE_S, max(0.1, deadline - time.monotonic())))
+            except SutError as error:
+                if why := self._of_death() or (str(error) if time.monotonic() > deadline else ""):
+                    raise BenchError(f"the guest did not boot: {why}; {self._last_words()}") from error
+
+    def _of_death(self) -> str:
+        with suppress(AgentRefusal):  # it runs
+            ended = self.agent.reap(self.pid, 0.0)
+            return f"QEMU ended with {ended['signal'] or ended['status']}"
+        return next((line for line in self._console() if PANIC in line), "")
+
+    def _last_words(self) -> str:
+        """What QEMU and the guest's console said last, on one line."""
+        console, stderr = self._console(), self.evidence.last_log("qemu")
+        said = [f"QEMU said: {stderr}"] if stderr else []
+        if not any(PANIC in line for line in console):  # which says it all
+            said += [f"its console ends: {console[-1]}"] if console else ["its console is empty"]
+        return "; ".join([*said, f"see {self.evidence.folder}"])
+
+    def _console(self) -> list[str]:
+        text = (self.evidence.folder / CONSOLE).read_text(errors="replace")
+        return [line.strip() for line in text.splitlines() if line.strip()]

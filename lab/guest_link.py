@@ -20,6 +20,8 @@ from lab.link import AgentRefusal, Receiver, deliver
 TURN_S = 1.0
 """How long a read waits before the link looks after itself; also the limit of a write."""
 LINES_PER_ACK = 256
+SILENT_TIMEOUT_S = 1.0
+"""Patience with a guest that has not said a word since it failed to answer."""
 
 
 class Connection(Protocol):
@@ -59,7 +61,7 @@ class GuestLink:
         self._ids = itertools.count(1)
         self._last = self._acked = 0
         self._connection: Connection | None = None
-        self._resumed = False
+        self._resumed = self._silent = False
         self._lock = threading.RLock()  # of all above and the order on the wire
         self._requests: dict[int, bytes] = {}
         self._replies: dict[int, queue.SimpleQueue[dict[str, Any]]] = {}
@@ -87,8 +89,9 @@ class GuestLink:
             if self._resumed:
                 self._send(request)
         try:
-            answer = reply.get(timeout=timeout_s)
+            answer = reply.get(timeout=min(timeout_s, SILENT_TIMEOUT_S) if self._silent else timeout_s)
         except queue.Empty:
+            self._silent = True
             state = "connected" if self._resumed else "not connected"
             raise OutcomeUnknown(
                 f"{self.name} did not answer {call!r} within {timeout_s:g} s ({state})"
@@ -171,6 +174,7 @@ class GuestLink:
 
     def _take(self, message: dict[str, Any]) -> None:
         number = message.pop("n")
+        self._silent = False
         with self._lock:
             if number != self._last + 1:  # a line went missing on the way: have it sent again
                 self._resumed = False

@@ -33,4 +33,4 @@ def test_dma_survives_updates_in_a_row(nic_load, update, verdict, pause_limit_s,
             with update():
                 load.settle()
 
-    verdict(*standard(pause_limit_s=pause_limit_s))
+    verdict(*standard(pause_limit_s=pause_limit_s, updates=updates))

@@ -12,7 +12,7 @@ NEEDED = {
 REMEDY = {
     "iommu": "it has no IOMMU: switch it on in the firmware and boot with intel_iommu=on or amd_iommu=on",
     "kvm": "it has no /dev/kvm: switch on virtualization in the firmware and load kvm_intel or kvm_amd",
-    "vfio_type1": "it has no /dev/vfio/vfio: its kernel needs CONFIG_VFIO_CONTAINER and CONFIG_VFIO_IOMMU_TYPE1",
+    "vfio_type1": "it has no /dev/vfio/vfio: its kernel needs CONFIG_VFIO_IOMMU_TYPE1",
     "iommufd": "it has no /dev/iommu: its kernel needs CONFIG_IOMMUFD",
     "vfio_cdev": "it has no /dev/vfio/devices: its kernel needs CONFIG_VFIO_DEVICE_CDEV",
     "iommufd_change_process": "its kernel has no IOMMU_IOAS_CHANGE_PROCESS: it needs Linux 6.13 or newer",

@@ -31,10 +31,17 @@ class Monitor:
 
     connect: gives a fresh byte stream to the monitor's socket; raises OSError or BenchError
              while there is none
+    ended:   why QEMU's process is gone; empty while it runs
     """
 
-    def __init__(self, connect: Callable[[], socket.socket], recorder: Recorder, transcript: Path) -> None:
-        self._connect, self._recorder = connect, recorder
+    def __init__(
+        self,
+        connect: Callable[[], socket.socket],
+        recorder: Recorder,
+        transcript: Path,
+        ended: Callable[[], str] = lambda: "",
+    ) -> None:
+        self._connect, self._recorder, self._ended = connect, recorder, ended
         self._transcript = transcript.open("a", encoding="utf-8", buffering=1)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="qmp", daemon=True)
@@ -57,6 +64,7 @@ class Monitor:
         and then refuse it for a while: only a greeting proves a monitor.
 
         Raises:
+            Refused: if QEMU's process ends meanwhile.
             OutcomeUnknown: if none arrives in time.
         """
         self._run(self._leave(), 10)  # a QMP socket serves one client: the old one must go first
@@ -69,6 +77,8 @@ class Monitor:
                 break
             except (QMPError, OSError, EOFError, BenchError, TimeoutError) as error:
                 last = f"{type(error).__name__}: {error}"
+                if ended := self._ended():
+                    raise Refused(f"{side} QEMU {ended}") from error
                 threading.Event().wait(0.02)  # the socket gives no event to wait for
         else:
             raise OutcomeUnknown(f"no QMP greeting from {side} QEMU within {timeout_s:g} s: {last}")

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from lab.drivers.agent import HostAgent
+from lab.epochs import Agent
 from lab.errors import SutError
-from lab.link import AgentLink
 from lab.timeline import Recorder
 from lab.waiting import wait_until
 from lab.witnesses.blind import blind_if_refused
@@ -43,7 +43,7 @@ class HostEnd:
 class GuestEnd:
     """The guest agent's end, opened by `streams_start`; `link` raises SutError when the guest is gone."""
 
-    link: AgentLink
+    link: Agent
     port: str
 
     def drain(self) -> None:

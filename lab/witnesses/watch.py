@@ -56,10 +56,7 @@ class Watch:
 
     @contextmanager
     def update(self, number: int) -> Iterator[None]:
-        """Ask the witnesses before and after an update, and open a new epoch after it.
-
-        The update is the first thing done inside, then `updated()`, then the load settles.
-        """
+        """Ask the witnesses before an update, and after it once the load has settled inside."""
         self._snapshots("before", number)
         yield
         self.report_streams(update=number, drain=False)
@@ -71,6 +68,8 @@ class Watch:
         with trace(self.agent, self.recorder, update=number):
             yield
         self.epochs.open_next()
+        # counts that rise from here to the snapshots after the load settled rise in new QEMU
+        self._interrupts("after", number)
         self.sync_clocks()
 
     def sync_clocks(self) -> None:
@@ -85,9 +84,13 @@ class Watch:
         ram_bytes = self.guest.config.memory_mib << 20
         process(self.agent, self.recorder, self.guest.pid, when=when, update=update)
         pfns(self.agent, self.recorder, self.guest.pid, ram_bytes=ram_bytes, when=when, update=update)
+        self._interrupts(when, update)
+        for bdf in self.functions:
+            device(self.agent, self.recorder, bdf, when=when, update=update)
+
+    def _interrupts(self, when: str, update: int) -> None:
         for bdf in self.functions:
             interrupts(self.agent, self.recorder, bdf, when=when, update=update)
-            device(self.agent, self.recorder, bdf, when=when, update=update)
 
 
 def _streams(agent: HostAgent, guest: Guest, recorder: Recorder) -> list[ChardevStream]:
