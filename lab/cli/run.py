@@ -43,10 +43,12 @@ def run(
     """
     from lab.cli import suite
     from lab.cli.outcome import as_json as record_json
+    from lab.drivers import target_file
     from lab.run_record import new_run_id, read_run
 
     if not bench.is_file():
         raise LabUsageError(f"no target file {bench}; there is {DEFAULT_BENCH}")
+    target_file.load(bench)  # a mistake in it is told before images are built, which takes long
     chosen = suite.selection(cases or [])
     prepare_images(bench)
     folder = (runs_dir / new_run_id()).absolute()
