@@ -3,14 +3,21 @@
 Its name keeps pytest from collecting it by itself.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 
 from lab.bench import Bench
 from lab.drivers.agent import HostAgent
 from lab.evidence import Evidence
+from lab.guest import Guest
+from lab.loads import RunningLoad
+
+T = TypeVar("T")
+Start = Callable[[], AbstractContextManager[T]]
 
 QEMU = "/usr/bin/qemu-system-x86_64"
 
@@ -25,45 +32,45 @@ def hidden_iommufd(bench: Bench) -> Iterator[None]:
     bench.connection.check(["mv", "/dev/iommu.hidden", "/dev/iommu"])
 
 
-def test_option_qemu_new(guest):
+def test_option_qemu_new(guest: Guest) -> None:
     """The run was asked for --qemu-new /bin/true."""
 
 
 @pytest.mark.parametrize("qemu_new", ["/no/such/qemu"])
-def test_qemu_new(guest):
+def test_qemu_new(guest: Guest) -> None:
     """A path that does not exist."""
 
 
 @pytest.mark.parametrize("iommu", ["iommufd"], indirect=True)
-def test_iommufd(hidden_iommufd, nic):
+def test_iommufd(hidden_iommufd: None, nic: str) -> None:
     """A host without iommufd."""
 
 
 @pytest.mark.parametrize("nic", ["ghost", "twin"], indirect=True)
-def test_function(nic):
+def test_function(nic: str) -> None:
     """A function that is not there, and one that shares its IOMMU group."""
 
 
 @good_qemu
-@pytest.mark.parametrize("guest_initramfs", [Path(__file__)], ids=["a text file"])
-@pytest.mark.parametrize("boot_timeout_s", [40.0], ids=["40 s"])
-def test_guest_does_not_boot(guest):
+@pytest.mark.parametrize("guest_initramfs", [Path(__file__)], ids=["a text file"], scope="session")
+def test_guest_does_not_boot(guest: Guest) -> None:
     """Its initramfs is none."""
 
 
 def test_all_is_given_back(agent: HostAgent, bench: Bench) -> None:
     """After all of these: functions at their drivers, no QEMU on the bench host."""
     drivers = {f["bdf"]: f["driver"] for f in agent.functions()}
-    assert [drivers[bench.function(name).bdf] for name in ("nic", "twin")] == ["igb", "igb"]
+    assert [drivers[bench.function(name).bdf] for name in ("nic", "twin")] == ["igb", "nvme"]
     assert agent.facts["restored"] == []
     assert bench.connection.run(["pgrep", "-f", "cprlab-guest"]).stdout == ""
 
 
 @good_qemu
-def test_bench_dies(bench, nic_load, update):
+def test_bench_dies(bench: Bench, nic_load: Start[RunningLoad], update: Start[None]) -> None:
     """Its QEMU is killed while the load runs."""
     with nic_load() as load:
         load.settle()
+        assert bench.virtual is not None
         bench.virtual.vm.process.kill()
         with update():
             load.settle()

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,17 +20,20 @@ import pytest
 from lab.bench import open_bench
 from lab.drivers.agent import HostAgent
 from lab.drivers.capabilities import require
+from lab.drivers.virtual_seed import KeyPair, write_private
 from lab.errors import BenchError
 from lab.link import AgentRefusal
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 VIRTUAL = (CHECKOUT / "targets/virtual.yaml").read_text()
+EXAMPLE = (CHECKOUT / "targets/example-host.yaml").read_text()
 CASES = "testcases/bad_input_cases.py"
 CPRLAB = [sys.executable, "-c", "import sys; sys.argv[0] = 'cprlab'; from lab.cli import main; main()"]
 
+SMALL_DISK = 'mount -t tmpfs -o size="$1" none "$2" && shift 2 && exec "$@"'
 DEVICES = """- {name: nic, model: igb, wire: true}
-            - {name: twin, model: igb}
-            - {name: other, model: igb, shares_group: true}
+            - {name: twin, model: nvme}
+            - {name: other, model: nvme, shares_group: true}
 """
 FUNCTIONS = """- AssignableFunction: {name: twin, bdf: "0000:02:00.0"}
       - AssignableFunction: {name: ghost, bdf: "0000:0b:00.0"}
@@ -86,6 +89,13 @@ def run(folder: Path, bench: str, select: str, *options: str, before: Sequence[s
     return Run(done.returncode, done.stdout, done.stderr, found and found.parent, record, left)
 
 
+def full(folder: Path, size: str, select: str) -> Run:
+    """As `run`, with the run records on a file system of that size."""
+    (folder / "runs").mkdir()
+    mounted = ["sh", "-c", SMALL_DISK, "sh", size, str(folder / "runs")]
+    return run(folder, VIRTUAL, select, before=["unshare", "--map-root-user", "--mount", *mounted])
+
+
 def _processes(word: str) -> list[str]:
     """The command lines that hold a word."""
     found = []
@@ -107,11 +117,11 @@ def bad(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 BROKEN = {
     "QEMU that is none": (
-        "test_option_qemu_new",
+        "test_option_qemu_new[type1]",
         r"/bin/true is not a QEMU: --version ended with 0 and said",
     ),
     "QEMU that is not there": (
-        "test_qemu_new[/no/such/qemu]",
+        "test_qemu_new[type1-/no/such/qemu]",
         r"/no/such/qemu is not a QEMU that runs here: .*No such file",
     ),
     "host without iommufd": (
@@ -119,18 +129,21 @@ BROKEN = {
         r"bench bad cannot assign a device by iommufd: it has no /dev/iommu: its kernel needs CONFIG_IOMMUFD",
     ),
     "unknown BDF": (
-        "test_function[ghost]",
+        "test_function[type1-ghost]",
         r"there is no PCI function '0000:0b:00\.0'; functions on this host: .*0000:01:00\.0 \(igb\)",
     ),
     "function in a group with others": (
-        "test_function[twin]",
-        r"0000:02:00\.0 shares IOMMU group \d+ with 0000:03:00\.0 \(igb\): bind them all or none",
+        "test_function[type1-twin]",
+        r"0000:02:00\.0 shares IOMMU group \d+ with 0000:02:00\.1 \(nvme\): bind them all or none",
     ),
     "guest that does not boot": (
-        "test_guest_does_not_boot[40 s-a text file-good QEMU]",
-        r"the guest did not boot: .*its console ends: .*; see /.*/test_guest_does_not_boot",
+        "test_guest_does_not_boot[type1-a text file-good QEMU]",
+        r"the guest did not boot: Kernel panic - not syncing: VFS: .*; see /.*test_guest_does_not_boot",
     ),
-    "bench that dies": ("test_bench_dies[good QEMU]", r"see its console in /.*/console-host\.log"),
+    "bench that dies": (
+        "test_bench_dies[type1-good QEMU]",
+        r"host agent on bad is gone: .*; see the bench host's console in /.*/console-host\.log",
+    ),
 }
 
 
@@ -157,7 +170,7 @@ def test_devices_are_given_back(bad: Run) -> None:
 
 
 def test_what_a_guest_that_does_not_boot_said_is_kept(bad: Run) -> None:
-    name = "test_guest_does_not_boot[40 s-a text file-good QEMU]"
+    name = "test_guest_does_not_boot[type1-a text file-good QEMU]"
     assert bad.folder is not None
     console = bad.folder / bad.case(name)["folder"] / "console-guest.log"
     assert "Kernel panic" in console.read_text(errors="replace")
@@ -170,7 +183,7 @@ def test_a_case_after_a_dead_bench_gets_a_fresh_one(bad: Run) -> None:
     assert bad.folder is not None
     logs = sorted(path.name for path in (bad.folder / "bench").iterdir())
     assert logs == ["console-host.log", "console-host.log.1"]
-    kinds = {event["kind"] for event in bad.timeline("test_bench_dies[good QEMU]")}
+    kinds = {event["kind"] for event in bad.timeline("test_bench_dies[type1-good QEMU]")}
     assert {"load.settled", "guest.heartbeat"} <= kinds
     assert not {kind for kind in kinds if kind.startswith("cpr.")}
 
@@ -181,7 +194,7 @@ def test_a_host_without_iommu_is_told_of(tmp_path: Path) -> None:
     with open_bench(path, log_dir=tmp_path) as bench, HostAgent(bench.connection) as agent:
         with pytest.raises(BenchError, match="bench off cannot assign a device by type1: it has no IOMMU"):
             require(agent.capabilities(), "type1", bench.name)
-        with pytest.raises(AgentRefusal, match="0000:01:00.0 has no IOMMU group: switch the IOMMU on"):
+        with pytest.raises(AgentRefusal, match=r"0000:01:00\.0 has no IOMMU group: switch the IOMMU on"):
             agent.bind(bench.function("nic").bdf)
         assert bench.connection.check(["readlink", "/sys/bus/pci/devices/0000:01:00.0/driver"]).endswith(
             "igb\n"
@@ -189,23 +202,52 @@ def test_a_host_without_iommu_is_told_of(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_fills_up_while_a_run_is_recorded(tmp_path: Path) -> None:
-    """The runs lie on a small file system that nobody else sees."""
-    runs = tmp_path / "runs"
-    runs.mkdir()
-    mount = f'mount -t tmpfs -o size=80M none {runs} && "$@"; status=$?; cp -r {runs}/. {tmp_path}/kept; exit $status'
-    (tmp_path / "kept").mkdir()
-    came = run(
-        tmp_path,
-        VIRTUAL,
-        "test_full_disk",
-        before=["unshare", "--map-root-user", "--mount", "sh", "-c", mount, "sh"],
-    )
-    print(came)
+    """The runs lie on a small file system, which no other process sees and which is gone afterwards."""
+    came = full(tmp_path, "80M", "test_full_disk or test_host_answers")
     assert came.status == 2 and came.left == []
+    *progress, line = came.stderr.splitlines()
+    assert re.fullmatch(
+        r"cprlab: the disk filled up during the run; what was recorded until then is in .*", line
+    ), came.stderr
+    assert progress == ["2 cases"] and came.stdout == ""
 
 
-@pytest.fixture
-def silent() -> Iterator[int]:
-    """A port that takes connections and says nothing."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield int(server.getsockname()[1])
+def test_a_disk_too_small_for_a_record_is_refused_at_once(tmp_path: Path) -> None:
+    came = full(tmp_path, "8M", "test_host_answers")
+    assert came.status == 2
+    assert came.stderr.startswith("cprlab: a run record needs 64 MiB in ") and came.stderr.count("\n") == 1
+
+
+def test_ssh_that_does_not_answer(tmp_path: Path) -> None:
+    """The host takes connections and says nothing."""
+    key = tmp_path / "key"
+    write_private(key, KeyPair.made().private)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        bench = EXAMPLE.replace("bench-a.example.org", "127.0.0.1", 1)
+        bench = bench.replace("username: root}", f"username: root, port: {silent.getsockname()[1]}}}", 1)
+        bench = bench.replace("BenchHost: {}", "BenchHost: {connect_timeout_s: 1.0}")
+        came = run(tmp_path, bench.replace("~/.ssh/id_ed25519", str(key)), "test_host_answers")
+    assert came.status == 2
+    case = came.case("test_host_answers")
+    assert case["status"] == "broken"
+    assert re.fullmatch(
+        r"BenchError: ssh at root@127.0.0.1:\d+ did not answer within 1 s: "
+        "it accepts connections but sends no ssh banner",
+        case["reason"],
+    ), case["reason"]
+    assert case["reason"][:60] in came.stdout
+
+
+def test_a_wrong_target_file(tmp_path: Path) -> None:
+    """pytest exits with 4, its status for wrong usage, `cprlab run` with 2; both with one line."""
+    path = tmp_path / "bad.yaml"
+    wrong = VIRTUAL.replace("memory_mib: 3072", "memory: 3072")
+    came = run(tmp_path, wrong, "test_host_answers")
+    assert (came.status, came.stdout, came.record) == (2, "", {})
+    assert re.fullmatch(rf"cprlab: {re.escape(str(path))}:\d+: \S+\.memory: unknown key", came.stderr.strip())
+    argv = [sys.executable, "-m", "pytest", "--lg-env", str(path), CASES]
+    done = subprocess.run(argv, cwd=CHECKOUT, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 4
+    assert [line for line in done.stderr.splitlines() if line] == [
+        came.stderr.strip().replace("cprlab", "ERROR")
+    ]
