@@ -22,6 +22,27 @@ from lab.checkers.process import ReplacedInPlace
 from lab.checkers.update import UpdateCompleted
 from lab.verdict import Checker
 
+__all__ = [
+    "CHECKERS",
+    "CONFIGURED",
+    "PLAIN",
+    "as_json",
+    "chardev_grade",
+    "device_not_reset",
+    "dma_intact",
+    "from_json",
+    "guest_pause_below",
+    "interrupts_flow",
+    "logs_clean",
+    "mappings_kept",
+    "pages_stayed_pinned",
+    "pfns_unchanged",
+    "replaced_in_place",
+    "same_guest",
+    "standard",
+    "update_completed",
+]
+
 # called like functions in a test case: dma_intact("to-guest"), guest_pause_below(seconds=2)
 chardev_grade = ChardevGrade
 dma_intact = DmaIntact

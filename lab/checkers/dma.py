@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lab.checkers.account import Account, account
+from lab.checkers.account import Account
 from lab.checkers.clocks import steady, window
-from lab.checkers.excuse import excuse
 from lab.checkers.findings import Findings
+from lab.checkers.losses import about, blocks, content
 from lab.checkers.tables import Column, ascending, between, counts, whole
 from lab.checkers.updates import Update, completed, fresh_epoch, updates
-from lab.timeline import Event, Timeline
+from lab.timeline import Timeline
 from lab.verdict import Verdict
 
 DIRECTIONS = ("to-guest", "from-guest")
@@ -54,10 +54,10 @@ class DmaIntact:
         sent = whole(found, timeline, f"nic.{self.direction}.sent")
         received = whole(found, timeline, f"nic.{self.direction}.received")
         if received is not None:
-            _content(found, received)
+            content(found, received)
         if sent is None or received is None:
             return found.verdict()
-        result = _blocks(found, timeline, self.direction, sent["seq"], received["seq"])
+        result = blocks(found, timeline, self.direction, sent["seq"], received["seq"])
         if result is None:
             return found.verdict()
         self._ran(found, timeline, done, result, sent, received)
@@ -116,11 +116,6 @@ class DmaIntact:
         return f"{arrived} inside"
 
 
-def about(event: Event, direction: str) -> bool:
-    """Whether a load event is about this direction; one that names no stream is about all."""
-    return event.data.get("stream", direction) in (direction, f"nic.{direction}")
-
-
 def _anomalies(found: Findings, timeline: Timeline, direction: str) -> None:
     seen = [e for e in timeline.of("load.anomaly") if about(e, direction)]
     for what in sorted({str(e.data.get("what")) for e in seen}):
@@ -144,76 +139,3 @@ def _load(found: Findings, timeline: Timeline, direction: str) -> None:
         found.gap("the load was never stopped: what was in flight at the end is not known")
     elif not stops[-1].data.get("drained"):
         found.gap("the load was not drained when it stopped", stops[-1])
-
-
-def _content(found: Findings, received: Columns) -> None:
-    wrong = len(received["good"]) - int(np.count_nonzero(received["good"]))
-    if wrong:
-        head = received["seq"][np.flatnonzero(received["good"] == 0)[:5]]
-        found.defect(f"{wrong} blocks hold wrong bytes: seq {_listed(head.tolist())}")
-
-
-def _blocks(
-    found: Findings, timeline: Timeline, direction: str, sent: Column, received: Column
-) -> Account | None:
-    try:
-        result = account(sent, received)
-    except ValueError as damage:
-        found.gap(str(damage))
-        return None
-    told = _told(timeline, direction)
-    if told is not None and told > result.sent:
-        found.gap(
-            f"the sender counted {told} blocks but recorded {result.sent}", timeline.of("load.stop")[-1]
-        )
-    if result.repeated:
-        found.defect(f"{result.repeated} blocks came again: seq {_listed(result.repeated_head)}")
-    if result.reordered:
-        found.defect(f"{result.reordered} blocks came late: seq {_listed(result.reordered_head)}")
-    if result.foreign:
-        _foreign(found, timeline, direction, result, told)
-    if result.lost:
-        _lost(found, timeline, direction, result)
-    return result
-
-
-def _told(timeline: Timeline, direction: str) -> int | None:
-    """How many blocks the sender says it sent."""
-    stops = timeline.of("load.stop")
-    totals = stops[-1].data.get("totals", {}) if stops else {}
-    stream = totals.get(direction, totals.get(f"nic.{direction}"))
-    return int(stream["blocks"]) if stream and "blocks" in stream else None
-
-
-def _foreign(found: Findings, timeline: Timeline, direction: str, result: Account, told: int | None) -> None:
-    text = f"{result.foreign} blocks were received that nobody sent: seq {_listed(result.foreign_head)}"
-    if _cut_short(timeline, direction) or (told or 0) > result.sent:
-        found.gap(text + ", but the sender's record is not complete")
-    else:
-        found.defect(text)
-
-
-def _lost(found: Findings, timeline: Timeline, direction: str, result: Account) -> None:
-    lost = result.lost
-    if result.tail and _cut_short(timeline, direction):
-        found.gap(f"the fate of the last {result.tail} blocks sent is not known")
-        lost -= result.tail
-    if not lost:
-        return
-    text = f"{lost} of {result.sent} blocks {direction} lost: seq {_listed(result.lost_head)}"
-    reason = excuse(timeline, direction, lost)
-    if reason is None:
-        found.defect(text)
-    else:
-        found.gap(f"{text}; {reason.text}", *reason.events)
-
-
-def _cut_short(timeline: Timeline, direction: str) -> bool:
-    """Whether the record of what happened last may be missing."""
-    stops = timeline.of("load.stop")
-    unreachable = any(about(e, direction) for e in timeline.of("load.unreachable"))
-    return unreachable or not stops or not stops[-1].data.get("drained")
-
-
-def _listed(numbers: "tuple[int, ...] | list[int]") -> str:
-    return ", ".join(map(str, numbers))

@@ -14,7 +14,8 @@ import pytest
 from lab.checkers import dma_intact
 from lab.verdict import Outcome
 
-from .timelines import Story, healthy
+from .story import Story
+from .timelines import healthy
 
 ROWS = 10_000_000
 

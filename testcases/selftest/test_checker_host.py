@@ -7,7 +7,8 @@ import pytest
 
 from lab.checkers import device_not_reset, interrupts_flow, mappings_kept, pfns_unchanged
 
-from .timelines import AFTER, BDF, CONFIG, EXEC, HOST_NS, INVOKE, OK, Story
+from .story import Story
+from .timelines import AFTER, BDF, CONFIG, EXEC, HOST_NS, INVOKE, OK
 from .truth import FAIL, PASS, UNKNOWN, hold, row
 
 AFTER_1 = {"when": "after", "update": 1}

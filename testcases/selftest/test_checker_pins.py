@@ -7,7 +7,8 @@ import pytest
 
 from lab.checkers import pages_stayed_pinned
 
-from .timelines import AFTER, EXEC, HOST_NS, INVOKE, OK, PAGES, START_NS, at, host_ns
+from .story import START_NS
+from .timelines import AFTER, EXEC, HOST_NS, INVOKE, OK, PAGES, at, host_ns
 from .truth import FAIL, PASS, UNKNOWN, hold, row
 
 

@@ -8,7 +8,8 @@ import pytest
 from lab.checkers import chardev_grade, logs_clean
 from lab.checkers.benign import STANDARD, harmless, parse
 
-from .timelines import OK, Story
+from .story import Story
+from .timelines import OK
 from .truth import FAIL, PASS, UNKNOWN, hold, row
 
 FD, PATH = "stream-fd", "stream-path"

@@ -10,7 +10,8 @@ from lab.measure import measure
 from lab.timeline import Event, Timeline
 from lab.verdict import Outcome, checker_name, judge, worst
 
-from .timelines import Story, healthy
+from .story import Story
+from .timelines import healthy
 
 STANDARD = standard(pause_limit_s=2)
 

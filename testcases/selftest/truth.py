@@ -8,7 +8,8 @@ import pytest
 
 from lab.verdict import Checker, Outcome
 
-from .timelines import Spoiler, healthy
+from .story import Spoiler
+from .timelines import healthy
 
 PASS, UNKNOWN, FAIL = Outcome.PASS, Outcome.UNKNOWN, Outcome.FAIL
 

@@ -1,0 +1,222 @@
+"""dma_intact: what excuses a loss, and the direction from the guest."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.checkers import dma_intact
+
+from .story import Story
+from .timelines import EPOCH, INVOKE, OK, far_ns
+from .truth import FAIL, PASS, UNKNOWN, hold, row
+
+TO, FROM = "to-guest", "from-guest"
+TO_SENT, TO_RECEIVED = "nic.to-guest.sent", "nic.to-guest.received"
+FROM_SENT, FROM_RECEIVED = "nic.from-guest.sent", "nic.from-guest.received"
+BEFORE, INSIDE = 50, 200
+"""Rows of blocks sent before and inside update 1."""
+
+
+def lose(*rows: int, table: str = TO_RECEIVED) -> Any:
+    return lambda s: s.without_rows(table, *rows)
+
+
+def lose_last(count: int, table: str = TO_RECEIVED) -> Any:
+    return lambda s: s.keep_rows(table, lambda _: slice(None, -count))
+
+
+def counted(where: str, **counters: int) -> Any:
+    return lambda s: s.change("load.counters", {"where": where, "when": "end"}, counters=counters)
+
+
+def load_at(rate_hz: float, ring_blocks: int) -> Any:
+    return lambda s: s.change("load.start", rate_hz=rate_hz, ring_blocks=ring_blocks)
+
+
+def quiet(start_ms: float, end_ms: float, *tables: str) -> Any:
+    """Nothing is sent in between, by the far end's clock."""
+
+    def spoil(story: Story) -> None:
+        far = story.tables[tables[0]]["t_ns"]
+        keep = (far < far_ns(start_ms)) | (far > far_ns(end_ms))
+        for table in tables:
+            story.keep_rows(table, lambda _: keep)
+        story.change("load.stop", totals={})
+
+    return spoil
+
+
+def not_drained(story: Story) -> None:
+    story.change("load.stop", drained=False)
+
+
+EXCUSES = [
+    row(
+        "the guest's socket dropped as many",
+        UNKNOWN,
+        "lost in the lab's own socket, which dropped 2$",
+        lose(BEFORE, INSIDE),
+        counted("guest-socket", drops=9),
+    ),
+    row(
+        "the guest's socket dropped fewer",
+        FAIL,
+        "2 of 640 blocks to-guest lost: seq 51, 201$",
+        lose(BEFORE, INSIDE),
+        counted("guest-socket", drops=8),
+    ),
+    row(
+        "the ring overran and the NIC counted as many",
+        UNKNOWN,
+        r"20000 blocks/s for 0.41 s are 8100, more than the ring's 4096, and the NIC counted 2 without",
+        lose(BEFORE, INSIDE),
+        counted("guest-nic", rx_no_buffer_count=9),
+        load_at(20000, 4096),
+    ),
+    row(
+        "the NIC counted fewer than were lost",
+        FAIL,
+        "lost",
+        lose(BEFORE, INSIDE),
+        counted("guest-nic", rx_no_buffer_count=8),
+        load_at(20000, 4096),
+    ),
+    row(
+        "one loss under two names excuses no second one",
+        FAIL,
+        "lost",
+        lose(BEFORE, INSIDE),
+        counted("guest-nic", rx_no_buffer_count=8, rx_missed_errors=8),
+        load_at(20000, 4096),
+    ),
+    row(
+        "the NIC and the socket dropped them together",
+        UNKNOWN,
+        "the NIC counted 1",
+        lose(BEFORE, INSIDE),
+        counted("guest-nic", rx_no_buffer_count=8),
+        counted("guest-socket", drops=8),
+        load_at(20000, 4096),
+    ),
+    row(
+        "the NIC counted as many, but the ring had room",
+        FAIL,
+        "lost",
+        lose(BEFORE, INSIDE),
+        counted("guest-nic", rx_no_buffer_count=9),
+    ),
+    row(
+        "the ring is exactly full",
+        FAIL,
+        "lost",
+        lose(BEFORE, INSIDE),
+        counted("guest-nic", rx_no_buffer_count=9),
+        load_at(1000, 405),
+    ),
+    row(
+        "the counters were not recorded",
+        FAIL,
+        "lost",
+        lose(BEFORE),
+        lambda s: s.drop("load.counters"),
+        load_at(20000, 4096),
+    ),
+    row(
+        "the counters were recorded only at the end",
+        FAIL,
+        "lost",
+        lose(BEFORE),
+        lambda s: s.drop("load.counters", when="start"),
+        load_at(20000, 4096),
+    ),
+    row(
+        "the load's rate is not known",
+        FAIL,
+        "lost",
+        lose(BEFORE),
+        counted("guest-nic", rx_no_buffer_count=9),
+        lambda s: s.drop("load.start"),
+    ),
+    row(
+        "the far end's socket excuses nothing to the guest",
+        FAIL,
+        "lost",
+        lose(BEFORE),
+        counted("far-socket", drops=90),
+    ),
+    row(
+        "an excused loss and wrong bytes",
+        FAIL,
+        "wrong bytes",
+        lose(BEFORE),
+        counted("guest-socket", drops=9),
+        lambda s: s.set_rows(TO_RECEIVED, "good", 70, 0),
+    ),
+]
+
+
+@pytest.mark.parametrize("spoil, outcome, says, updates", EXCUSES)
+def test_a_loss_is_excused_only_by_counters(
+    tmp_path: Path, spoil: Any, outcome: Any, says: str, updates: int
+) -> None:
+    hold(dma_intact(TO), tmp_path, spoil, updates, outcome, says)
+
+
+FROM_GUEST = [
+    row("everything arrives", PASS, r"^560 blocks from-guest intact; 60 inside and 310 after update 1$"),
+    row("two updates in a row", PASS, "after update 2", updates=2),
+    row("a block is lost", FAIL, "lost: seq 51$", lose(BEFORE, table=FROM_RECEIVED)),
+    row(
+        "the far end's socket dropped it",
+        UNKNOWN,
+        "the lab's own socket",
+        lose(BEFORE, table=FROM_RECEIVED),
+        counted("far-socket", drops=8),
+    ),
+    row(
+        "the guest's ring excuses nothing from the guest",
+        FAIL,
+        "lost",
+        lose(BEFORE, table=FROM_RECEIVED),
+        counted("guest-nic", rx_no_buffer_count=99),
+        counted("guest-socket", drops=99),
+        load_at(20000, 4096),
+    ),
+    row(
+        "a block is damaged",
+        FAIL,
+        "wrong bytes",
+        lambda s: s.set_rows(FROM_RECEIVED, "good", BEFORE, 0),
+    ),
+    row(
+        "the guest sends nothing inside the update",
+        PASS,
+        " 0 inside and",
+        quiet(INVOKE, OK, FROM_RECEIVED, FROM_SENT),
+    ),
+    row(
+        "the guest sent nothing shortly before the update",
+        UNKNOWN,
+        "no block passed in the 1000 ms before",
+        quiet(0, INVOKE, FROM_RECEIVED, FROM_SENT),
+    ),
+    row(
+        "the guest sends no more",
+        FAIL,
+        "no DMA from-guest after the update",
+        quiet(INVOKE, 9999, FROM_RECEIVED, FROM_SENT),
+        lambda s: s.add(EPOCH + 500, "load.stalled", load="nic", stream=FROM, epoch=2),
+    ),
+    row(
+        "the guest sends no more, and nobody waited for it",
+        UNKNOWN,
+        "no block of epoch 2",
+        quiet(INVOKE, 9999, FROM_RECEIVED, FROM_SENT),
+    ),
+]
+
+
+@pytest.mark.parametrize("spoil, outcome, says, updates", FROM_GUEST)
+def test_from_guest(tmp_path: Path, spoil: Any, outcome: Any, says: str, updates: int) -> None:
+    hold(dma_intact(FROM), tmp_path, spoil, updates, outcome, says)
