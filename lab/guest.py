@@ -88,7 +88,7 @@ class Guest:
             undo.callback(_quit, monitor)
             link = GuestLink(partial(host.stream_unix, config.agent_path), evidence)
             undo.callback(link.close)
-            signs = _Signs(agent, spawned.pid, evidence)
+            signs = BootSigns(agent, spawned.pid, evidence)
             version = signs.awaited(lambda patience_s: monitor.open("old", patience_s), QMP_TIMEOUT_S)
             preflight.require_mode("cpr-exec", monitor.execute("query-qmp-schema"), version)
             hello = signs.awaited(lambda patience_s: link.call("hello", patience_s), timeout_s)
@@ -141,7 +141,7 @@ def _end(agent: HostAgent, pid: int) -> None:
 
 
 @dataclass(frozen=True)
-class _Signs:
+class BootSigns:
     """What a guest that does not boot shows of it, long before the time is over."""
 
     agent: HostAgent
@@ -170,11 +170,12 @@ class _Signs:
         return next((line for line in self._console() if PANIC in line), "")
 
     def _last_words(self) -> str:
-        """What QEMU and the guest's console said last, on one line."""
+        """What QEMU and the guest's console said last, on one line; of a panic it was said already."""
         console, stderr = self._console(), self.evidence.last_log("qemu")
+        if any(PANIC in line for line in console):
+            return f"see {self.evidence.folder}"
         said = [f"QEMU said: {stderr}"] if stderr else []
-        if not any(PANIC in line for line in console):  # which says it all
-            said += [f"its console ends: {console[-1]}"] if console else ["its console is empty"]
+        said += [f"its console ends: {console[-1]}"] if console else ["its console is empty"]
         return "; ".join([*said, f"see {self.evidence.folder}"])
 
     def _console(self) -> list[str]:
