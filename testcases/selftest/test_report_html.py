@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from lab.report.html import write_report
+from lab.report.html import bench_name, write_report
 
 ROOT = Path(__file__).resolve().parents[2]
 CASES = """
@@ -165,3 +165,16 @@ def test_a_report_made_again_needs_no_network_and_counts_once(
     assert page == run / "report" / "index.html"
     assert len((run.parent / "history.jsonl").read_text().splitlines()) == 1
     assert "googletagmanager.com/gtag" not in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("bench", "name"),
+    [
+        ({"name": "virtual", "acceleration_reason": "x" * 80}, "virtual"),
+        (None, "bench"),
+        ("b" * 80, "b" * 64),
+    ],
+)
+def test_a_bench_is_named_shortly(bench: object, name: str) -> None:
+    """allure 3 makes no report at all for an environment whose name is longer than 64 characters."""
+    assert bench_name({"bench": bench}) == name
