@@ -18,7 +18,7 @@ _WANTED = {"query-status": "running", "query-migrate": "completed"}
 class UpdateCompleted:
     """Every update that was begun ended well, by the replies of new QEMU.
 
-    Reads: cpr.*; qmp.reply {side, command, result}.
+    Reads: cpr.*; qmp.reply {side, command, result}; host.exit.
     updates: how many there must be; None: as many as were begun, at least one
     """
 
@@ -38,9 +38,19 @@ class UpdateCompleted:
                 _replies(found, timeline, update)
             elif update.outcome == "fail":
                 found.defect(f"{update.name} was {how_it_ended(update)}", *update.events)
+            elif gone := _gone(timeline, update):
+                how = gone.data.get("signal") or f"status {gone.data.get('status')}"
+                found.defect(f"QEMU ended with {how} in {update.name}", *update.events, gone)
             else:
                 found.gap(f"{update.name}: {how_it_ended(update)}", *update.events)
         return found.verdict()
+
+
+def _gone(timeline: Timeline, update: Update) -> Event | None:
+    """QEMU's end while the update was under way; later it may have been asked to end."""
+    end = update.end.index if update.end else update.invoke.index
+    during = timeline.events[update.invoke.index : end]
+    return next((e for e in during if e.kind == "host.exit"), None)
 
 
 def _replies(found: Findings, timeline: Timeline, update: Update) -> None:

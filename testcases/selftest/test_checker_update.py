@@ -47,7 +47,19 @@ COMPLETED = [
         "nobody knows: lost",
         lambda s: s.drop("cpr.ok").add(OK, "cpr.info", mode="cpr-exec", update=1, reason="lost"),
     ),
-    row("the recording ends in it", UNKNOWN, "recording ends in it", lambda s: s.drop("cpr.ok")),
+    row(
+        "nobody knows, but QEMU ended",
+        FAIL,
+        "QEMU ended with status 1 in update 1",
+        lambda s: s.drop("cpr.ok").drop("host.exit").add(1300, "host.exit", status=1, signal=None),
+        lambda s: s.add(OK, "cpr.info", mode="cpr-exec", update=1, reason="no greeting"),
+    ),
+    row(
+        "the recording ends in it",
+        UNKNOWN,
+        "recording ends in it",
+        lambda s: s.drop("cpr.ok"),
+    ),
     row(
         "none was begun", UNKNOWN, "0 of 1 updates were begun", lambda s: s.drop("cpr.invoke").drop("cpr.ok")
     ),

@@ -164,6 +164,15 @@ LOGS = [
     row("an empty line of QEMU", PASS, "^1 messages", log("qemu", "stderr", "  ")),
     row("the same twice", FAIL, r"^host says \(2 times\): x$", log("host", 4, "x"), log("host", 4, "x")),
     row("a reviewed one", PASS, "^1 messages, 1 of them", log("qemu", "stderr", P2P)),
+    row(
+        "another reviewed one",
+        PASS,
+        "1 of them",
+        log(
+            "host", 3, "kvm [236]: vcpu0, guest rIP: 0xffffffff81038f3f Unhandled WRMSR(0xc0010007) = 0xffff"
+        ),
+    ),
+    row("another register", FAIL, "WRMSR", log("host", 3, "kvm [236]: Unhandled WRMSR(0xc0010008) = 0x1")),
     row("a reviewed one from elsewhere", FAIL, "host says", log("host", 4, P2P)),
     row("a reviewed one with something after it", FAIL, "qemu says", log("qemu", "stderr", P2P + " Oops")),
     row(
