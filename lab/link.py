@@ -1,6 +1,7 @@
 """The controller's side of the wire to an agent (`lab/agents/rpc.py`)."""
 
 import base64
+import contextlib
 import itertools
 import json
 import queue
@@ -85,11 +86,8 @@ class AgentLink:
 
     def close(self) -> None:
         """Close our side; the agent then ends and undoes what it did."""
-        with self._write_lock:
-            try:
-                self._writer.close()
-            except OSError:
-                pass  # it was gone already
+        with self._write_lock, contextlib.suppress(OSError):  # it was gone already
+            self._writer.close()
         self._thread.join(timeout=10)
 
     def _send(self, message: Mapping[str, Any]) -> None:

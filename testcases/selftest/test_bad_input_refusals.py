@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from lab import cli
+from lab.boot_signs import CONSOLE, BootSigns
 from lab.drivers.agent import HostAgent
 from lab.drivers.capabilities import NEEDED, REMEDY, require
 from lab.errors import BenchError, LabUsageError, OutcomeUnknown
 from lab.evidence import Evidence
-from lab.guest import CONSOLE, BootSigns
 from lab.link import AgentRefusal
 from lab.qemu import preflight
 
@@ -115,7 +115,7 @@ def test_why_a_guest_does_not_boot(
     evidence = Evidence(tmp_path / "case")
     (evidence.folder / CONSOLE).write_text(console)
     if stderr:
-        evidence.record("log", where="qemu", text=stderr)
+        evidence.record("log", where="qemu", level="stderr", text=stderr, t_src_ns=1)
 
     def ask(patience_s: float) -> None:
         raise OutcomeUnknown(f"no answer within {patience_s:g} s")
