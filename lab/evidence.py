@@ -1,7 +1,8 @@
 """Where the evidence of one case goes: its timeline, its column tables, its logs."""
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,15 @@ from numpy.typing import NDArray
 from lab.columns import Table
 from lab.timeline import Recorder
 
+LOGS = {"host": "dmesg-host.log", "guest": "dmesg-guest.log", "qemu": "qemu-old.log"}
+"""Where each source of `log` events is written to as plain text, too."""
+
 
 class Evidence:
     """The folder of one case while it is being written; receives what agents send.
 
-    Everything is on disk when a method returns. After `close` late events are dropped.
+    Everything is on disk when a method returns. Once concluded, the case is over: what comes later
+    is dropped, so that whoever judges the record again judges the same.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -22,31 +27,21 @@ class Evidence:
         self.recorder = Recorder(folder / "timeline.jsonl")
         self._tables: dict[str, Table] = {}
         self._lock = threading.Lock()
+        self._last_words = ExitStack()
         self._closed = False
         self._last_logs: dict[str, str] = {}
-        self._exits: dict[int, dict[str, Any]] = {}
+        self._exits: dict[int, Mapping[str, Any]] = {}
+        self._logs = dict(LOGS)
 
     def event(self, kind: str, data: Mapping[str, Any]) -> None:
         with self._lock:
-            if self._closed:
-                return
-            self.recorder.record(kind, **data)
-            if kind == "log":
-                self._last_logs[data["where"]] = data["text"]
-            elif kind == "host.exit":
-                self._exits[data["pid"]] = dict(data)
+            if not self._closed:
+                self.recorder.record(kind, **data)
+                self._note(kind, data)
 
     def record(self, kind: str, **data: Any) -> None:
         """Record an event of the controller's own."""
         self.event(kind, data)
-
-    def last_log(self, where: str) -> str:
-        """The last log line of `host`, `guest` or `qemu`, for messages; empty if there was none."""
-        return self._last_logs.get(where, "")
-
-    def exit_of(self, pid: int) -> dict[str, Any] | None:
-        """How a process on the bench host ended, {status, signal}; None while it runs."""
-        return self._exits.get(pid)
 
     def rows(self, table: str, columns: Mapping[str, NDArray[Any]]) -> None:
         with self._lock:
@@ -57,9 +52,34 @@ class Evidence:
                 self._tables[table] = Table(self.folder / "columns" / table, dtypes)
             self._tables[table].append(columns)
 
-    def close(self) -> None:
+    def last_log(self, where: str) -> str:
+        """The last log line of `host`, `guest` or `qemu`, for messages; empty if there was none."""
+        return self._last_logs.get(where, "")
+
+    def exit_of(self, pid: int) -> Mapping[str, Any] | None:
+        """How a process on the bench host ended, {status, signal}; None while it runs."""
+        return self._exits.get(pid)
+
+    def at_end(self, witness: Callable[[], object]) -> None:
+        """Call a witness for its last words when the case is concluded."""
+        self._last_words.callback(witness)
+
+    def conclude(self) -> None:
+        """Hear the last words, then close for good; may be called again."""
+        self._last_words.close()
         with self._lock:
-            self._closed = True
-            for table in self._tables.values():
-                table.close()
-            self.recorder.close()
+            if not self._closed:
+                self._closed = True
+                for table in self._tables.values():
+                    table.close()
+                self.recorder.close()
+
+    def _note(self, kind: str, data: Mapping[str, Any]) -> None:
+        if kind == "log":
+            self._last_logs[data["where"]] = data["text"]
+            with (self.folder / self._logs[data["where"]]).open("a", encoding="utf-8") as log:
+                log.write(f"<{data['level']}> {data['text']}\n")
+        elif kind == "host.exit":
+            self._exits[data["pid"]] = data
+        elif kind == "trace.event" and data["name"] == "sched:sched_process_exec":
+            self._logs["qemu"] = "qemu-new.log"

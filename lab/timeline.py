@@ -80,13 +80,14 @@ class Recorder:
         self._next = 0
 
     def record(self, kind: str, **data: Any) -> int:
-        """Append one event and return its index.
+        """Append one event and return its index; after `close` the case is over, and it is dropped (-1).
 
         Raises:
             OSError: if the disk is full.
-            ValueError: if the recorder is closed.
         """
         with self._lock:
+            if self._file.closed:
+                return -1
             index = self._next
             event = {"index": index, "t_ns": time.monotonic_ns(), "kind": kind, "data": data}
             self._file.write(json.dumps(event) + "\n")
@@ -110,7 +111,8 @@ class Recorder:
             self.record(f"{kind}.ok", **data)
 
     def close(self) -> None:
-        self._file.close()
+        with self._lock:
+            self._file.close()
 
     def __enter__(self) -> "Recorder":
         return self

@@ -52,7 +52,6 @@ class Watch:
             epochs.open_next()
             watch.sync_clocks()
             yield watch
-            watch.report_streams(update=epochs.number - 1, drain=True)
 
     @contextmanager
     def update(self, number: int) -> Iterator[None]:
@@ -79,6 +78,10 @@ class Watch:
     def report_streams(self, *, update: int, drain: bool) -> None:
         for stream in self.streams:
             stream.report(update=update, drain=drain)
+
+    def last_words(self) -> None:
+        """What can be said only when nothing more is sent: that no byte of a stream is missing."""
+        self.report_streams(update=self.epochs.number - 1, drain=True)
 
     def _snapshots(self, when: str, update: int) -> None:
         ram_bytes = self.guest.config.memory_mib << 20

@@ -1,0 +1,92 @@
+"""The faults a case can be given, and the claims each of them must refute.
+
+A fault acts in three places: on the wire or the host while the load runs after the update
+(`after`), or in what is started in place of new QEMU (`wrapper`).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lab.drivers.ssh import HostConnection
+from lab.faults import host
+from lab.guest import Guest
+from lab.link import AgentLink
+
+WRAPPER = Path(__file__).with_name("wrapper.py")
+ALL_DMA = {"dma_intact(to-guest)", "dma_intact(from-guest)"}
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What a fault can reach."""
+
+    host: HostConnection
+    bdf: str
+    guest: Guest
+    far: AgentLink
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that goes wrong.
+
+    refutes: the checkers that must say FAIL
+    spares:  whether all others must say PASS; a fault that kills the guest leaves them unknown
+    wrapper: which fault of lab/faults/wrapper.py new QEMU is started through; "" for none
+    after:   done when new QEMU runs the guest
+    """
+
+    refutes: frozenset[str]
+    spares: bool = True
+    wrapper: str = ""
+    after: Callable[[Scene], None] = field(default=lambda scene: None)
+    iommu: str = "type1"
+
+    def command(self, host: HostConnection) -> list[str]:
+        """The command to start new QEMU through."""
+        return ["/usr/bin/python3", host.put_blob(WRAPPER), self.wrapper] if self.wrapper else []
+
+
+def _wire(kind: str, direction: str) -> Callable[[Scene], None]:
+    def plant(scene: Scene) -> None:
+        scene.far.call("fault", kind=kind, direction=direction)
+
+    return plant
+
+
+def _host(plant: Callable[[HostConnection, str], None]) -> Callable[[Scene], None]:
+    return lambda scene: plant(scene.host, scene.bdf)
+
+
+def _reboot(scene: Scene) -> None:
+    scene.guest.monitor.execute("system_reset")
+
+
+def _refutes(*checkers: str) -> frozenset[str]:
+    return frozenset(checkers)
+
+
+FAULTS = {
+    "wire-drops-a-frame": Fault(_refutes("dma_intact(to-guest)"), after=_wire("drop", "to-guest")),
+    "wire-flips-a-bit": Fault(_refutes("dma_intact(from-guest)"), after=_wire("flip", "from-guest")),
+    "new-qemu-late": Fault(_refutes("guest_pause_below"), wrapper="late"),
+    "new-qemu-leaks-a-descriptor": Fault(_refutes("replaced_in_place"), wrapper="leak"),
+    "new-qemu-swaps-a-chardev": Fault(
+        _refutes("chardev_grade(stream-fd)", "replaced_in_place"), wrapper="swap-stream"
+    ),
+    "new-qemu-tears-down-mappings": Fault(
+        _refutes("pages_stayed_pinned", "mappings_kept", *ALL_DMA),
+        spares=False,
+        wrapper="unmap",
+        iommu="iommufd",
+    ),
+    "new-qemu-loses-pages": Fault(_refutes("pfns_unchanged"), spares=False, wrapper="lose-pages"),
+    "new-qemu-without-its-device": Fault(_refutes("update_completed"), spares=False, wrapper="close-vfio"),
+    "host-warns": Fault(_refutes("logs_clean"), after=_host(host.warn)),
+    "device-forbidden-dma": Fault(
+        _refutes("device_not_reset", *ALL_DMA), spares=False, after=_host(host.clear_bus_master)
+    ),
+    "interrupts-masked": Fault(_refutes("interrupts_flow"), spares=False, after=_host(host.mask_interrupts)),
+    "guest-reboots": Fault(_refutes("same_guest"), spares=False, after=_reboot),
+}
