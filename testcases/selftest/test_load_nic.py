@@ -41,7 +41,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.evidence = Evidence(self.folder / "case")
         os.mkfifo(self.folder / "kmsg")
-        self.undo.callback(self.evidence.close)
+        self.undo.callback(self.evidence.conclude)
         far = self._process("farend", "--wire", f"unix:{self.folder}/far:{self.folder}/nic")
         reader, writer = cast(BinaryIO, far.stdout), cast(BinaryIO, far.stdin)
         self.far = AgentLink("far end", reader, writer, self.evidence)
