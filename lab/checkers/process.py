@@ -101,6 +101,6 @@ def _new_program(timeline: Timeline, update: Update, pid: int) -> Event | None:
     for event in during:
         if event.kind == "trace.event" and event.data.get("name") == EXEC:
             fields = event.data.get("fields", {})
-            if str(fields.get("pid", pid)) == str(pid):
+            if str(fields.get("pid")) == str(pid):
                 return event
     return next((e for e in during if e.kind == "qmp.connected" and e.data.get("side") == "new"), None)

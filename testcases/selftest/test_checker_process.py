@@ -93,6 +93,18 @@ PROCESS = [
     row("no greeting, but the exec was traced", PASS, "runs QEMU", lambda s: s.drop("qmp.connected")),
     row("neither", UNKNOWN, "neither an exec nor a greeting", no_proof),
     row(
+        "something else was traced",
+        UNKNOWN,
+        "neither",
+        lambda s: s.change("trace.event", name="iommu:map").drop("qmp.connected"),
+    ),
+    row(
+        "the exec of nobody knows whom",
+        UNKNOWN,
+        "neither",
+        lambda s: s.change("trace.event", fields={}).drop("qmp.connected"),
+    ),
+    row(
         "the exec of another process",
         UNKNOWN,
         "neither",
