@@ -110,6 +110,7 @@ MAPPINGS = [
         lambda s: s.drop("trace.close").add(1730, "trace.close", update=1, counts=EXEC_COUNT),
     ),
     row("no exec seen", UNKNOWN, "shows no exec", lambda s: s.drop("trace.event"), closed(counts={})),
+    row("the exec only told, not counted", PASS, "no unmap", closed(counts={})),
     row("the exec only counted", PASS, "no unmap", lambda s: s.drop("trace.event")),
     row("never opened", UNKNOWN, "was not open", lambda s: s.drop("trace.open")),
     row("opened too late", UNKNOWN, "was not open", lambda s: s.move("trace.open", 1010, update=1)),
