@@ -10,7 +10,7 @@ from lab.checkers import standard
 from lab.faults.planted import FAULTS, Scene
 from lab.verdict import Outcome
 
-SHORT_S = 8.0
+SHORT_S = 15.0
 """Long enough for a healthy load to settle; a load that a fault has stopped is not waited for longer."""
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from lab.cli.console import answer, print_json
+from lab.cli.console import answer, aside, print_json
 
 Run = Annotated[Path, typer.Argument(help="Folder of a run, such as runs/20261123T142233Z-1f3a.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
@@ -15,7 +15,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 def rejudge(run: Run, as_json: AsJson = False) -> None:
     """Judge a run again from its record alone.
 
-    With the checkers of today, and without a bench.
+    With the checkers of today, and without a bench; says where a verdict differs from the recorded one.
 
     Exit status: 0 all PASS, 1 a FAIL, 2 an UNKNOWN.
     """
@@ -24,15 +24,19 @@ def rejudge(run: Run, as_json: AsJson = False) -> None:
     from lab.run_record import read_run
 
     record = read_run(run)
+    from lab.record.rejudge import differences
     from lab.record.rejudge import rejudge as judge_again
 
     judged = judge_again(run)
+    differs = differences(run, judged)
     status = of_verdicts(judged.values())
     if as_json:
         verdicts = {nodeid: [v.as_json() for v in found] for nodeid, found in judged.items()}
-        print_json({"run": str(run), "result": status, "cases": verdicts})
+        print_json({"run": str(run), "result": status, "cases": verdicts, "differences": differs})
     else:
         answer().print(outcome.table(record["cases"], judged))
+        for difference in differs:
+            aside().print(f"not as recorded: {difference}", markup=False)
     raise typer.Exit(status)
 
 

@@ -84,7 +84,9 @@ class KmsgWatch:
             except BlockingIOError:
                 return
             except BrokenPipeError:
-                self._wire.event("witness.blind", witness="kmsg-host", reason="messages were overwritten unread")
+                self._wire.event(
+                    "witness.blind", witness="kmsg-host", reason="messages were overwritten unread"
+                )
                 continue
             self._wire.event(
                 "log",
