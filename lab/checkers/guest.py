@@ -6,20 +6,28 @@ Source: Linux Documentation/admin-guide/sysctl/kernel.rst, random/boot_id: anoth
 from itertools import pairwise
 
 from lab.checkers.findings import Findings
-from lab.checkers.updates import Update, completed, fresh_epoch, seeing
+from lab.checkers.updates import Update, alive_until, completed, fresh_epoch, seeing
 from lab.timeline import Event, Timeline
 from lab.verdict import Verdict
+
+RESTARTS = ("RESET", "SHUTDOWN", "GUEST_PANICKED")
+"""QMP events that end a guest's life (QEMU qapi/run-state.json)."""
+
+SILENCE_S = 10.0
+"""Beats come every 0.2 s; a guest whose emulated processor is starved may hold some back for seconds."""
 
 
 def same_guest(timeline: Timeline) -> Verdict:
     """One boot_id throughout, beats that only go up, memory intact, and beats after each update.
 
-    Reads: guest.booted, guest.heartbeat, guest.unreachable, host.exit; load.stop; epoch; cpr.*.
+    Reads: guest.booted, guest.heartbeat, guest.unreachable, host.exit, qmp.event; load.settled, .stop;
+        epoch; cpr.*.
     """
     found = Findings("same_guest")
     done = completed(found, timeline)
     beats = timeline.of("guest.heartbeat")
     ended(found, timeline)
+    _restarted(found, timeline)
     seeing(found, timeline, "guest-agent")
     _one_boot(found, [*timeline.of("guest.booted"), *beats])
     _beats(found, beats)
@@ -40,6 +48,17 @@ def ended(found: Findings, timeline: Timeline) -> None:
         if early or gone.data.get("signal"):
             how = gone.data.get("signal") or f"status {gone.data.get('status')}"
             found.defect(f"QEMU ended with {how}: the guest is lost", gone)
+
+
+def _restarted(found: Findings, timeline: Timeline) -> None:
+    """QEMU says that the guest was reset, or went down, while the load ran."""
+    stops, begun = timeline.of("load.stop"), timeline.of("cpr.invoke")
+    for event in timeline.of("qmp.event"):
+        if event.data.get("name") in RESTARTS and not (stops and event.index > stops[-1].index):
+            if begun and event.index > begun[0].index:
+                found.defect(f"QEMU said {event.data['name']} after the update began", event)
+            else:
+                found.gap(f"QEMU said {event.data['name']} before the first update: the bench failed", event)
 
 
 def _one_boot(found: Findings, seen: list[Event]) -> None:
@@ -67,6 +86,9 @@ def _lives(found: Findings, timeline: Timeline, update: Update, beats: list[Even
     if not after:
         found.gap(f"no heartbeat of epoch {epoch} was heard after {update.name}", update.done)
         return
+    silence_s = (alive_until(timeline, update).t_ns - after[-1].t_ns) / 1e9
+    if silence_s > SILENCE_S:
+        found.gap(f"no heartbeat in the last {silence_s:.1f} s after {update.name}", after[-1])
     if not any(e.data.get("memory_intact") is True for e in after):
         found.gap(f"the guest's memory was not checked after {update.name}", after[0])
     shown = [*before[-1:], after[0], after[-1]]

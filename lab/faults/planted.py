@@ -87,6 +87,10 @@ FAULTS = {
     "device-forbidden-dma": Fault(
         _refutes("device_not_reset", *ALL_DMA), spares=False, after=_host(host.clear_bus_master)
     ),
-    "interrupts-masked": Fault(_refutes("interrupts_flow"), spares=False, after=_host(host.mask_interrupts)),
+    "interrupts-masked": Fault(
+        _refutes("interrupts_flow", "device_not_reset", "dma_intact(to-guest)"),
+        spares=False,
+        wrapper="mask-interrupts",
+    ),
     "guest-reboots": Fault(_refutes("same_guest"), spares=False, after=_reboot),
 }

@@ -10,6 +10,7 @@ import fcntl
 import os
 import socket
 import struct
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -64,13 +65,16 @@ def unmap(argv: Sequence[str]) -> None:
 
 
 def lose_pages(argv: Sequence[str]) -> None:
-    """Drop a sample of guest RAM from its memfd: the guest gets other pages than the device has.
-
-    Which pages the witness looks at is its own affair; 1 MiB at each quarter holds some.
-    """
+    """Drop 5 MiB of guest RAM from its memfd: the guest gets other pages than the device has."""
     for fd in descriptors("memfd:memory-backend-memfd"):
-        size = os.fstat(fd).st_size
-        _punch(fd, size // 3, 5 << 20)
+        _punch(fd, os.fstat(fd).st_size // 3, 5 << 20)
+
+
+def mask_interrupts(argv: Sequence[str]) -> None:
+    """Set the Function Mask bit of the first function's MSI-X capability (PCI local bus 3.0, 6.8.2.3)."""
+    device = next(word for word in argv if word.startswith("vfio-pci,"))
+    bdf = device.partition("host=")[2].partition(",")[0]
+    subprocess.run(["setpci", "-s", bdf, "CAP_MSIX+2.W=4000:4000"], check=True)
 
 
 def close_vfio(argv: Sequence[str]) -> None:
@@ -95,6 +99,7 @@ FAULTS: dict[str, Callable[[Sequence[str]], None]] = {
     "swap-stream": swap_stream,
     "unmap": unmap,
     "lose-pages": lose_pages,
+    "mask-interrupts": mask_interrupts,
     "close-vfio": close_vfio,
 }
 

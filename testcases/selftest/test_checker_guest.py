@@ -26,6 +26,10 @@ def exit_at(ms: float, **data: Any) -> Any:
     return lambda s: s.drop("host.exit").add(ms, "host.exit", name="qemu", pid=157, **data)
 
 
+def said(ms: float, name: str) -> Any:
+    return lambda s: s.add(ms, "qmp.event", side="new", name=name, data={}, t_host_ns=0, update=1)
+
+
 GUEST = [
     row("the guest lives on", PASS, r"^beat 8 to \d+ after update 1$"),
     row("two updates", PASS, "after update 2", updates=2),
@@ -98,6 +102,19 @@ GUEST = [
     ),
     row(
         "QEMU gives up in the update", FAIL, "QEMU ended with status 1", exit_at(1300, status=1, signal=None)
+    ),
+    row("reset after the update", FAIL, "QEMU said RESET after the update began", said(3000, "RESET")),
+    row("down after the update", FAIL, "QEMU said SHUTDOWN", said(3000, "SHUTDOWN")),
+    row("reset before the update", UNKNOWN, "RESET before the first update", said(-500, "RESET")),
+    row("down when the load has stopped", PASS, "after update 1", said(3800, "SHUTDOWN")),
+    row("another event", PASS, "after update 1", said(3000, "NIC_RX_FILTER_CHANGED")),
+    row(
+        "silent long before the end",
+        UNKNOWN,
+        "no heartbeat in the last 1",
+        lambda s: (
+            s.drop("load.stop").drop("host.exit").add(14000, "load.stop", load="nic", totals={}, drained=True)
+        ),
     ),
     row("QEMU ends by itself under load", FAIL, "status 0", exit_at(3000, status=0, signal=None)),
     row("QEMU crashes when it is stopped", FAIL, "SIGABRT", exit_at(3800, status=None, signal="SIGABRT")),
