@@ -139,11 +139,16 @@ def _attach_pictures(pictures: Sequence[Path]) -> None:
 def _description(
     claim: str, verdicts: Sequence[Verdict], measurements: Sequence[Measured], pictures: Sequence[Path]
 ) -> str:
-    """What is read first: the claim, the verdicts, the numbers, and the picture of the first update."""
-    numbers = tables.measurement_table(measurements) if measurements else ""
-    inline = "".join(map(tables.inline_png, pictures[:1]))
-    told = f"<p>{html.escape(claim)}</p>" if claim else ""
-    return f"{told}<p><b>{worst(verdicts)}</b></p>{tables.verdict_table(verdicts)}{numbers}{inline}"
+    """What is read first: the claim, the verdicts, the pauses, the picture of the first update, the rest."""
+    told = f'<p style="font-size: 1.2em"><b>Claim: {html.escape(claim)}</b></p>' if claim else ""
+    judged = f"<p>What the checkers saw; the worst of it is <b>{worst(verdicts)}</b>:</p>"
+    pauses = [one for one in measurements if one.unit == "s"]
+    others = [one for one in measurements if one.unit != "s"]
+    parts = [told, judged, tables.verdict_table(verdicts)]
+    parts += [tables.measurement_table(pauses)] if pauses else []
+    parts += map(tables.inline_png, pictures[:1])
+    parts += [tables.measurement_table(others)] if others else []
+    return "".join(parts)
 
 
 def _html(name: str, body: str) -> None:

@@ -1,6 +1,7 @@
 """Brings times of any source's clock onto the controller's clock."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -8,30 +9,45 @@ from numpy.typing import ArrayLike, NDArray
 from lab.timeline import Event
 
 Times = NDArray[np.int64]
+Pair = tuple[int, int]
 
 
 class Clocks:
-    """Converts with the nearest `clock.sync` of the source.
+    """Converts with the `clock.sync` before or after a time, whichever belongs to it.
 
-    The nearest one, not the first: kvmclock stops while the guest is paused, so that the guest's
-    offset changes with every update.
+    The guest's clock stands still from STOP to RESUME, so that its offset changes with every
+    update: the earlier sync holds up to the stop, the later one after it. Any other clock goes on,
+    and the nearest sync holds.
     """
 
-    def __init__(self, events: Iterable[Event]) -> None:
-        self._offsets: dict[str, tuple[Times, Times]] = {}
-        syncs: dict[str, list[tuple[int, int]]] = {}
+    def __init__(self, events: Sequence[Event]) -> None:
+        self._segments: dict[str, tuple[Times, Times]] = {}
+        self._joined: set[str] = set()
+        syncs: dict[str, list[Pair]] = {}
         for event in events:
             if event.kind == "clock.sync":
                 offset = int(event.data["offset_ns"])
                 syncs.setdefault(event.data["source"], []).append((event.t_ns - offset, offset))
+        stops = list(_stops(events))
         for source, pairs in syncs.items():
             pairs.sort()
-            at, offsets = np.array(pairs, np.int64).T
-            self._offsets[source] = at, offsets
+            parts = [(pairs[0][0], pairs[0][1])]
+            for before, after in pairwise(pairs):
+                inside = _between(stops, before, after) if source == "guest" else []
+                parts += _joined(before, after, inside) if inside else [_halfway(before, after)]
+                if inside:
+                    self._joined.add(source)
+            starts, offsets = np.array(parts, np.int64).T
+            self._segments[source] = starts[1:], offsets
 
     def knows(self, source: str) -> bool:
         """Whether the source was ever synced."""
-        return source in self._offsets
+        return source in self._segments
+
+    def told(self, source: str) -> str:
+        """Words for the source's clock, as a picture names it."""
+        stopped = ", joined over its stop" if source in self._joined else ""
+        return f"{source} clock{stopped}"
 
     def controller_ns(self, source: str, t_src_ns: ArrayLike) -> Times:
         """Times of `source` as controller times.
@@ -40,19 +56,20 @@ class Clocks:
             KeyError: if the source was never synced.
         """
         times = np.asarray(t_src_ns, np.int64)
-        at, offsets = self._offsets[source]
-        middles = at[:-1] + np.diff(at) // 2
-        return np.asarray(times + offsets[np.searchsorted(middles, times)], np.int64)
+        starts, offsets = self._segments[source]
+        return np.asarray(times + offsets[np.searchsorted(starts, times)], np.int64)
 
     def source_ns(self, source: str, t_ns: int) -> int:
-        """A controller time on the source's clock.
+        """A controller time on the source's clock; while that stands still, the time it stands at.
 
         Raises:
             KeyError: if the source was never synced.
         """
-        at, offsets = self._offsets[source]
-        nearest = int(np.argmin(np.abs(at + offsets - t_ns)))
-        return t_ns - int(offsets[nearest])
+        starts, offsets = self._segments[source]
+        begins = np.maximum.accumulate(starts + offsets[1:])
+        at = int(np.searchsorted(begins, t_ns))
+        found = t_ns - int(offsets[at])
+        return min(found, int(starts[at])) if at < len(starts) else found
 
     def event_ns(self, event: Event, source: str) -> int:
         """When it happened by the source's clock; when it was heard of, if that is not known."""
@@ -60,3 +77,39 @@ class Clocks:
         if t_src_ns is None or not self.knows(source):
             return event.t_ns
         return int(self.controller_ns(source, t_src_ns))
+
+
+def _stops(events: Iterable[Event]) -> Iterator[Pair]:
+    """From STOP to RESUME, in controller time."""
+    stopped: int | None = None
+    for event in events:
+        name = event.data.get("name") if event.kind == "qmp.event" else None
+        if name == "STOP":
+            stopped = event.t_ns
+        elif name == "RESUME" and stopped is not None:
+            yield stopped, event.t_ns
+            stopped = None
+
+
+def _between(stops: Iterable[Pair], before: Pair, after: Pair) -> list[Pair]:
+    return [one for one in stops if sum(before) < one[0] and one[1] < sum(after)]
+
+
+def _halfway(before: Pair, after: Pair) -> Pair:
+    return before[0] + (after[0] - before[0]) // 2, after[1]
+
+
+def _joined(before: Pair, after: Pair, stops: Sequence[Pair]) -> list[Pair]:
+    """Where the source's clock stood still, and its offset from there on, a pair a stop.
+
+    The offset grew by what the clock lost; of several stops, each has its share by length.
+    """
+    parts = []
+    whole = sum(end - start for start, end in stops)
+    passed, offset = 0, before[1]
+    for start, end in stops:
+        stood_at = min(max(start - offset, before[0]), after[0])
+        passed += end - start
+        offset = before[1] + (after[1] - before[1]) * passed // max(whole, 1)
+        parts.append((stood_at, offset if passed < whole else after[1]))
+    return parts

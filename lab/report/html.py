@@ -13,6 +13,7 @@ from typing import Any
 from lab.errors import BenchError, LabUsageError
 from lab.report import allure_config, allure_tool
 from lab.report.case_folder import CaseFolder
+from lab.report.labels import short_version
 
 TIMEOUT_S = 300
 # plugin-awesome 3.18.0 writes Google Analytics into every page, with no option against it
@@ -102,8 +103,13 @@ def bench_name(record: Mapping[str, Any]) -> str:
 
 def environment(record: Mapping[str, Any]) -> dict[str, Any]:
     """What holds of the whole run, by name."""
-    facts = {name: record.get(name) for name in ("run_id", "bench", "commit", "seed", "start")}
-    versions = record.get("versions") or {}
+    facts = {name: record.get(name) for name in ("run_id", "commit", "seed", "start")}
+    bench = record.get("bench")
+    if isinstance(bench, Mapping):
+        facts |= {"bench": bench_name(record), "acceleration": bench.get("acceleration")}
+    else:
+        facts["bench"] = bench
+    versions = {name: short_version(value) for name, value in (record.get("versions") or {}).items()}
     return {name: value for name, value in {**facts, **versions}.items() if value not in (None, "")}
 
 

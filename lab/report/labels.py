@@ -46,10 +46,15 @@ def labels(timeline: Timeline) -> dict[str, str]:
         elif event.kind == "cpr.invoke":
             found["epic"] = str(event.data.get("mode", "control"))
         elif event.kind == "versions":
-            found |= {name: str(value) for name, value in event.data.items() if value}
+            found |= {name: short_version(value) for name, value in event.data.items() if value}
         elif event.kind == "host.device":
             found["bdf"] = str(event.data.get("bdf"))
     return {"epic": "control", **found}
+
+
+def short_version(told: object) -> str:
+    """What a program says of its version, without its name: that is told beside it."""
+    return str(told).removeprefix("QEMU emulator version ")
 
 
 def _of_case(data: Mapping[str, Any]) -> dict[str, str]:

@@ -1,5 +1,8 @@
 """The picture of a case: what every witness saw of each update, on one time axis."""
 
+import math
+import re
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 
 from lab.report import picture_panels as panels
 from lab.report.picture_data import Recording, Update, longest_gap
@@ -16,6 +20,8 @@ from lab.timeline import Timeline
 MARGIN_S = 1.0
 LONGEST_WINDOW_S = 15.0
 MOST_PICTURES = 4
+TITLE_CHARACTERS = 90
+LINE_INCHES = 0.25
 COLOUR = {"PASS": panels.GREEN, "FAIL": panels.RED, "UNKNOWN": "#9a6700"}
 
 PANELS: list[tuple[str, float, panels.Panel]] = [
@@ -57,11 +63,12 @@ def _save(figure: Figure, folder: Path, update: Update | None) -> Path:
 
 
 def window(update: Update | None, recording: Recording) -> tuple[float, float]:
-    """What is shown in the panels, in seconds."""
+    """What is shown in the panels, in seconds: the update, and on until the guest receives again."""
     if update is None:
         return recording.extent()
-    end = min(update.end_s + MARGIN_S, update.start_s + LONGEST_WINDOW_S)
-    return update.start_s - MARGIN_S, end
+    pause = _pause(recording, update)
+    end = max(update.end_s, pause[1]) if pause and math.isfinite(pause[1]) else update.end_s
+    return update.start_s - MARGIN_S, min(end + MARGIN_S, update.start_s + LONGEST_WINDOW_S)
 
 
 def chosen(updates: Sequence[Update], recording: Recording) -> list[Update]:
@@ -71,18 +78,29 @@ def chosen(updates: Sequence[Update], recording: Recording) -> list[Update]:
 
 
 def pause_s(recording: Recording, update: Update) -> float:
-    """The longest gap in the load to the guest around an update; 0 if that cannot be told."""
-    shown = window(update, recording)
-    found = recording.table("nic.to-guest.received", shown)
-    gap = None if isinstance(found, str) else longest_gap(found[0], *shown)
+    """The longest gap in the load to the guest around an update; 0 if that cannot be told.
+
+    Infinity if the guest received nothing more.
+    """
+    gap = _pause(recording, update)
     return gap[1] - gap[0] if gap else 0.0
+
+
+def _pause(recording: Recording, update: Update) -> tuple[float, float] | None:
+    around = update.start_s - MARGIN_S, min(update.end_s + MARGIN_S, update.start_s + LONGEST_WINDOW_S)
+    found = recording.table("nic.to-guest.received", around)
+    if isinstance(found, str):
+        return None
+    return longest_gap(found[0], around[0], recording.loaded_until(around[1]))
 
 
 def _figure(recording: Recording, updates: Sequence[Update], update: Update | None, title: str) -> Figure:
     with matplotlib.rc_context({"font.size": 8.5, "axes.spines.top": False, "axes.spines.right": False}):
         heights = [0.6, *(height for _, height, _ in PANELS)]
+        head = _head(recording, update, len(updates), title)
         figure = Figure(figsize=(13, 1.25 * sum(heights) + 1.4), layout="constrained")
         FigureCanvasAgg(figure)
+        _title(figure, *head)
         grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
         shown = window(update, recording)
         _overview(figure.add_subplot(grid[0]), recording, updates, shown)
@@ -94,7 +112,6 @@ def _figure(recording: Recording, updates: Sequence[Update], update: Update | No
             axes.append(ax)
         _mark(axes, updates, shown)
         _finish(axes, shown)
-        _title(figure, recording, update, len(updates), title)
     return figure
 
 
@@ -106,9 +123,12 @@ def _overview(ax: Axes, recording: Recording, updates: Sequence[Update], shown: 
     if counts is not None:
         ax.stairs(counts, edges, fill=True, color=panels.BLUE, alpha=0.6)
     ax.axvspan(*shown, facecolor="none", edgecolor=panels.BLACK, linewidth=1.2)
+    free = extent[0]
     for one in updates:
         ax.axvspan(one.start_s, one.end_s, color=panels.PURPLE, alpha=0.45, linewidth=0)
-        ax.text(one.start_s, 1.02, f"{one.number}", transform=ax.get_xaxis_transform(), weight="bold")
+        if one.start_s >= free:  # of very many updates not each is numbered
+            ax.text(one.start_s, 1.02, f"{one.number}", transform=ax.get_xaxis_transform(), weight="bold")
+            free = one.start_s + 0.016 * (extent[1] - extent[0])
     ax.set_xlim(*extent)
     ax.set_yticks([])
     ax.set_title(
@@ -161,14 +181,35 @@ def _finish(axes: Sequence[Axes], shown: tuple[float, float]) -> None:
     axes[-1].set_xlabel("seconds after the first update was asked for, controller clock")
 
 
-def _title(figure: Figure, recording: Recording, update: Update | None, total: int, title: str) -> None:
-    colour = COLOUR.get(title.split()[0], panels.BLACK)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=13, weight="bold", color=colour)
-    versions = [dict(event.data) for event in recording.timeline.of("versions")][-1:]
+def _head(recording: Recording, update: Update | None, total: int, title: str) -> tuple[str, str]:
+    """Title and subtitle, wrapped to the figure's width."""
     told = ["no update was asked for"]
     if update:
         told = [f"{update.mode}, update {update.number} of {total}: {update.outcome}"]
-    told += [f"QEMU {one.get('qemu_old', '?')} → {one.get('qemu_new', '?')}" for one in versions]
-    if update and (pause := pause_s(recording, update)):
+    versions = [dict(event.data) for event in recording.timeline.of("versions")][-1:]
+    told += [f"QEMU {version(one.get('qemu_old'))} → {version(one.get('qemu_new'))}" for one in versions]
+    if update and math.isfinite(pause := pause_s(recording, update)) and pause:
         told.append(f"longest gap in the load to the guest {pause * 1000:.0f} ms")
-    figure.text(0.99, 0.992, "   ·   ".join(told), ha="right", va="top", fontsize=9)
+    elif update and pause:
+        told.append("the guest received nothing more")
+    return textwrap.fill(title, TITLE_CHARACTERS), textwrap.fill("   ·   ".join(told), 2 * TITLE_CHARACTERS)
+
+
+def version(told: object) -> str:
+    """The number in what QEMU says of its version: packagers add words."""
+    found = re.search(r"\d+\.\d+[\w.-]*", str(told or "?"))
+    return found.group() if found else str(told or "?")
+
+
+def _title(figure: Figure, title: str, subtitle: str) -> None:
+    """Write both above the panels, each on lines of its own."""
+    height = figure.get_figheight()
+    below_title = 0.1 + LINE_INCHES * (title.count("\n") + 1)
+    below = below_title + 0.75 * LINE_INCHES * (subtitle.count("\n") + 1)
+    colour = COLOUR.get(title.split()[0], panels.BLACK)
+    large = {"fontsize": 13, "weight": "bold", "color": colour}
+    for at, text, style in ((0.08, title, large), (below_title, subtitle, {"fontsize": 10})):
+        figure.text(0.012, 1 - at / height, text, va="top").set(**style)
+    engine = figure.get_layout_engine()
+    if isinstance(engine, ConstrainedLayoutEngine):
+        engine.set(rect=(0, 0, 1, 1 - below / height), w_pad=0.15, h_pad=0.05)

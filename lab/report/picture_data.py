@@ -77,6 +77,7 @@ class Recording:
         raw = rows["t_ns"]
         edges = [self._source_ns(source, window[0] - 1), self._source_ns(source, window[1] + 1)]
         first, last = (int(n) for n in np.searchsorted(raw, edges))
+        first, last = max(first - 1, 0), last + 1  # the rows at the ends of a gap across the edge
         times = (self.clocks.controller_ns(source, raw[first:last]) - self.zero_ns) / 1e9
         order = np.argsort(times, kind="stable")
         return times[order], {column: values[first:last][order] for column, values in rows.items()}
@@ -106,6 +107,10 @@ class Recording:
             return 0.0, 1.0
         first, last = self.timeline.events[0], self.timeline.events[-1]
         return self.seconds(first.t_ns), max(self.seconds(last.t_ns), self.seconds(first.t_ns) + 0.1)
+
+    def loaded_until(self, end_s: float) -> float:
+        """`end_s`, or when the load was stopped before: its silence from there on means nothing."""
+        return min([end_s, *(self.seconds(stop.t_ns) for stop in self.timeline.of("load.stop"))])
 
     def updates(self) -> list[Update]:
         """The updates in order."""
@@ -177,9 +182,13 @@ def trace_ticks(recording: Recording) -> list[Tick]:
 
 
 def longest_gap(times: Seconds, start_s: float, end_s: float) -> tuple[float, float] | None:
-    """The longest time without anything between `start_s` and `end_s`, clipped to nothing."""
-    inside = times[(times >= start_s) & (times <= end_s)]
-    if len(inside) < 2:
+    """The gap that leaves most of `start_s` to `end_s` empty, as a whole: it may begin or end outside.
+
+    What never came again by `end_s`, or at all, has a gap that ends at infinity.
+    """
+    closed = np.append(times, np.inf)
+    shares = np.diff(np.clip(closed, start_s, end_s))
+    if not shares.any():
         return None
-    at = int(np.argmax(np.diff(inside)))
-    return float(inside[at]), float(inside[at + 1])
+    at = int(np.argmax(shares))
+    return float(closed[at]), float(closed[at + 1])

@@ -10,6 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from lab.report.picture_data import (
+    TABLE_CLOCKS,
     Recording,
     Seconds,
     Tick,
@@ -59,8 +60,12 @@ def stream(direction: str) -> Panel:
             tops.append(_bins(ax, sent[0], window, BLACK, filled=False))
         ax.set_ylim(0, max(*tops, 1) * 1.45)
         ax.set_ylabel(f"blocks per\n{BIN_S * 1000:.0f} ms")
-        _name_series(ax, [("received", BLUE), ("sent", BLACK)][: len(tops)])
-        gap(ax, times, window)
+        seen, told = (
+            recording.clocks.told(TABLE_CLOCKS[f"nic.{direction}.{end}"]) for end in ("received", "sent")
+        )
+        series = [(f"received ({seen})", BLUE), (f"sent ({told})", BLACK)]
+        note(ax, series[: len(tops)])
+        gap(ax, times, window, recording.loaded_until(window[1]))
         bad = times[rows["good"] == 0]
         ax.plot(bad, np.full(len(bad), max(*tops, 1) * 0.9), "x", color=RED, label="damaged")
 
@@ -77,21 +82,36 @@ def _bins(ax: Axes, times: Seconds, window: Window, colour: str, *, filled: bool
     return float(counts.max(initial=0))
 
 
-def _name_series(ax: Axes, series: Sequence[tuple[str, str]]) -> None:
-    for place, (name, colour) in enumerate(series):
-        left = 0.005 + 0.07 * place
-        ax.text(left, 0.94, name, transform=ax.transAxes, va="top", color=colour, weight="bold")
+def note(ax: Axes, words: Sequence[tuple[str, str]]) -> None:
+    """Words in their colours at the right end of the title's line: what is drawn, by which clock."""
+    right = 1.0
+    for text, colour in reversed(words):
+        ax.text(right, 1.03, text, transform=ax.transAxes, ha="right", va="bottom", color=colour)
+        right -= (len(text) + 4) * CHARACTER
 
 
-def gap(ax: Axes, times: Seconds, window: Window) -> None:
-    """Shade the longest gap in the window and name its length."""
-    found = longest_gap(times, *window)
+def gap(ax: Axes, times: Seconds, window: Window, until_s: float) -> None:
+    """Shade the longest gap in the window before `until_s` and name its length."""
+    found = longest_gap(times, window[0], until_s)
     if found is None or found[1] - found[0] < SHORTEST_GAP_S:
         return
-    ax.axvspan(*found, color=ORANGE, alpha=0.3, linewidth=0)
-    text = f"gap {(found[1] - found[0]) * 1000:.0f} ms"
-    centre = min(max(sum(found) / 2, window[0]), window[1])
+    left, right = max(found[0], window[0]), min(found[1], window[1])
+    ax.axvspan(left, right, color=ORANGE, alpha=0.3, linewidth=0)
+    text = _gap_words(found, window)
+    half = len(text) * CHARACTER * (window[1] - window[0]) * 0.6
+    centre = min(max((left + right) / 2, window[0] + half), window[1] - half)
     ax.text(centre, 0.94, text, transform=ax.get_xaxis_transform(), ha="center", va="top", weight="bold")
+
+
+def _gap_words(found: Window, window: Window) -> str:
+    if np.isinf(found[1]):
+        return f"nothing after {found[0]:.2f} s"
+    text = f"gap {(found[1] - found[0]) * 1000:.0f} ms"
+    if found[0] < window[0]:
+        text += f", since {found[0]:.2f} s"
+    if found[1] > window[1]:
+        text += f", until {found[1]:.2f} s"
+    return text
 
 
 def heartbeat(ax: Axes, recording: Recording, window: Window) -> None:
@@ -101,9 +121,10 @@ def heartbeat(ax: Axes, recording: Recording, window: Window) -> None:
         missing(ax, "no guest.heartbeat")
         return
     ax.vlines(beats, 0.08, 0.6, color=GREEN, linewidth=2)
+    note(ax, [(recording.clocks.told("guest"), GREY)])
     ax.set_ylim(0, 1)
     ax.set_yticks([])
-    gap(ax, beats, window)
+    gap(ax, beats, window, recording.loaded_until(window[1]))
 
 
 def pins(ax: Axes, recording: Recording, window: Window) -> None:
@@ -125,11 +146,14 @@ def _curves(
         missing(ax, found)
         return
     times, rows = found
+    note(ax, [(recording.clocks.told("host"), GREY)])
     inside = (times >= window[0]) & (times <= window[1])
     for place, (column, divisor, name, colour) in enumerate(series):
         if column not in rows:
             continue
-        values = rows[column][inside] / divisor
+        values = np.where(
+            rows[column][inside] < 0, np.nan, rows[column][inside] / divisor
+        )  # -1: QEMU is gone
         style = "-" if place == 0 else "--"
         ax.step(times[inside], values, where="post", color=colour, linestyle=style, linewidth=1.6)
         at = f"  {name}: {_range(values)} {unit}"
@@ -140,21 +164,24 @@ def _curves(
 
 
 def _range(values: "np.ndarray[Any, Any]") -> str:
-    if not len(values):
+    known = values[np.isfinite(values)]
+    if not len(known):
         return "not sampled here,"
-    low, high = float(values.min()), float(values.max())
+    low, high = float(known.min()), float(known.max())
     return f"{low:,.0f}" if low == high else f"{low:,.0f} to {high:,.0f}"
 
 
 def qmp(ax: Axes, recording: Recording, window: Window) -> None:
     """QMP as both sides told it."""
     lanes(ax, qmp_ticks(recording), window, ["QMP new", "QMP old"], "no qmp.event")
+    note(ax, [("controller clock, when heard of", GREY)])
 
 
 def chardevs(ax: Axes, recording: Recording, window: Window) -> None:
     """Ends and returns of the chardev connections."""
     ticks = chardev_ticks(recording)
     lanes(ax, ticks, window, sorted({t.lane for t in ticks}), "no chardev events")
+    note(ax, [(recording.clocks.told("host"), GREY)])
 
 
 def trace(ax: Axes, recording: Recording, window: Window) -> None:
@@ -166,6 +193,7 @@ def trace(ax: Axes, recording: Recording, window: Window) -> None:
     usual = ["unmap", "map", "sched_process_exec"]
     names = [*sorted({t.lane for t in ticks} - set(usual)), *usual]
     lanes(ax, ticks, window, names, "", quiet="none")
+    note(ax, [(recording.clocks.told("host"), GREY)])
 
 
 def lanes(
@@ -180,12 +208,17 @@ def lanes(
             (t for t in ticks if t.lane == name and window[0] <= t.t_s <= window[1]), key=lambda t: t.t_s
         )
         for tick in inside[:MAX_TICKS]:
-            ax.vlines(tick.t_s, row + 0.06, row + 0.3, color=RED if tick.bad else BLACK, linewidth=1.4)
+            top = 0.3 if tick.text else 0.7
+            ax.vlines(tick.t_s, row + 0.06, row + top, color=RED if tick.bad else BLACK, linewidth=1.4)
         _label(ax, inside, row, window)
-        note = quiet if not inside else (f"{len(inside)} times" if not inside[0].text else "")
-        ax.text(1.004, row + 0.2, note, transform=ax.get_yaxis_transform(), va="center", color=GREY)
+        told = quiet if not inside else (_times(len(inside)) if not inside[0].text else "")
+        ax.text(1.004, row + 0.2, told, transform=ax.get_yaxis_transform(), va="center", color=GREY)
     ax.set_yticks([row + 0.2 for row in range(len(names))], names)
     ax.set_ylim(0, len(names))
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count} times"
 
 
 def bursts(ticks: Iterable[Tick], closer_s: float) -> list[list[Tick]]:

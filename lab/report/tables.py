@@ -17,6 +17,8 @@ th, td { text-align: left; vertical-align: top; padding: 5px 10px; border-bottom
 td.number { text-align: right; font-variant-numeric: tabular-nums; }
 </style>"""
 
+# allure forbids line breaks in the tables of a description, and cuts them off at the right
+WRAP = 'style="white-space: normal; overflow-wrap: break-word"'
 COLOUR = {Outcome.PASS: "#00704f", Outcome.FAIL: "#b34700", Outcome.UNKNOWN: "#805600"}
 
 
@@ -48,10 +50,15 @@ def verdict_text(verdicts: Sequence[Verdict]) -> str:
 def measurement_table(measurements: Iterable[Measured]) -> str:
     """Numbers, each with the clock it was taken by: numbers of different clocks do not compare."""
     rows = [
-        (html.escape(m.name), f"{m.value:,.6g}", html.escape(m.unit), html.escape(m.clock))
+        (html.escape(m.name), number(m.value), html.escape(m.unit), html.escape(m.clock))
         for m in measurements
     ]
     return _table(("measured", "value", "unit", "by the clock of"), rows)
+
+
+def number(value: float) -> str:
+    """Counts in full, anything else with four digits."""
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:,.4g}"
 
 
 def facts_table(facts: Mapping[str, Any]) -> str:
@@ -88,5 +95,5 @@ def _events(verdict: Verdict) -> str:
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     cells = "".join(f"<th>{name}</th>" for name in head) if any(head) else ""
-    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    body = "".join("<tr>" + "".join(f"<td {WRAP}>{cell}</td>" for cell in row) + "</tr>" for row in rows)
     return f"<table>{f'<thead><tr>{cells}</tr></thead>' if cells else ''}<tbody>{body}</tbody></table>"

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lab.report.clocks import Clocks
-from lab.report.picture import MOST_PICTURES, chosen, draw, pause_s
+from lab.report.picture import MOST_PICTURES, TITLE_CHARACTERS, chosen, draw, pause_s, version
 from lab.report.picture_data import Recording, Tick, heartbeats, longest_gap
 from lab.report.picture_panels import bursts
 from lab.timeline import Event, Timeline
@@ -82,6 +82,43 @@ def test_the_nearest_sync_counts() -> None:
     assert [clocks.source_ns("guest", t_ns) for t_ns in (90, 980)] == [80, 480]
 
 
+def qmp(index: int, t_ns: int, name: str) -> Event:
+    return Event(index, t_ns, "qmp.event", {"side": "old", "name": name, "data": {}})
+
+
+def test_the_guests_clock_is_joined_over_its_stop() -> None:
+    """The earlier sync holds up to STOP, the later one from RESUME on, however far away they are."""
+    events = [
+        Event(0, 100, "clock.sync", {"source": "guest", "offset_ns": 0}),
+        qmp(1, 900, "STOP"),
+        qmp(2, 1300, "RESUME"),
+        Event(3, 1500, "clock.sync", {"source": "guest", "offset_ns": 400}),
+    ]
+    clocks = Clocks(events)
+    assert clocks.controller_ns("guest", [100, 899, 901, 1100]).tolist() == [100, 899, 1301, 1500]
+    assert [clocks.source_ns("guest", t_ns) for t_ns in (899, 1000, 1299, 1301)] == [899, 900, 900, 901]
+    assert clocks.told("guest") == "guest clock, joined over its stop"
+
+
+def test_of_two_stops_between_syncs_each_has_its_share() -> None:
+    """An update whose sync is missing does not move what came before the next one."""
+    events = [
+        Event(0, 0, "clock.sync", {"source": "guest", "offset_ns": 0}),
+        *(qmp(1, 100, "STOP"), qmp(2, 200, "RESUME"), qmp(3, 500, "STOP"), qmp(4, 800, "RESUME")),
+        Event(5, 1000, "clock.sync", {"source": "guest", "offset_ns": 400}),
+    ]
+    clocks = Clocks(events)
+    assert clocks.controller_ns("guest", [99, 101, 399, 401]).tolist() == [99, 201, 499, 801]
+
+
+def test_long_names_are_wrapped_and_versions_are_short(tmp_path: Path) -> None:
+    """Title and subtitle stay in the figure."""
+    [picture] = draw(recording(tmp_path, tables=False), tmp_path / "out", "long-name-" * 20, "FAIL")
+    assert all(len(line) <= 2 * TITLE_CHARACTERS for line in words(picture).splitlines())
+    assert version("QEMU emulator version 11.1.3 (Debian 1:11.1.3+ds-1~bpo13+1)") == "11.1.3"
+    assert version(None) == "?"
+
+
 def test_counts_agree_with_the_rows(tmp_path: Path) -> None:
     """The overview, counted by bisection, holds every row."""
     shown = Recording.of(recording(tmp_path))
@@ -110,8 +147,16 @@ def test_labels_that_come_too_thick_are_joined() -> None:
 
 
 @pytest.mark.parametrize(
-    ("times", "gap"), [([], None), ([1.0], None), ([0.0, 1.0, 3.0, 3.5], (1.0, 3.0)), ([0.0, 9.0], None)]
+    ("times", "gap"),
+    [
+        ([], None),
+        ([0.0, 1.0, 3.0, 3.5], (1.0, 3.0)),
+        ([-3.0, 1.0, 3.5, 4.0, 9.0], (1.0, 3.5)),
+        ([-1.0, 0.5, 9.0], (0.5, 9.0)),
+        ([0.0, 1.0], (1.0, np.inf)),
+        ([6.0], None),
+    ],
 )
 def test_longest_gap(times: list[float], gap: tuple[float, float] | None) -> None:
-    """Between two things that happened inside, never to the edge."""
+    """What is empty inside counts, and the gap is told as a whole, to infinity if nothing came again."""
     assert longest_gap(np.array(times), 0.0, 5.0) == gap
