@@ -18,3 +18,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("cprlab")
     group.addoption("--qemu-new", metavar="PATH", help="update to this QEMU, a path on the bench host")
     group.addoption("--updates", type=int, default=3, metavar="N", help="updates in a row (default: 3)")
+    group.addoption(
+        "--seed", type=int, default=1, metavar="N", help="seed of the load's content (default: 1)"
+    )
