@@ -53,7 +53,7 @@ def tampered(ran: "tuple[Path, subprocess.CompletedProcess[str]]", tmp_path: Pat
 
 
 def case_of(run: Path) -> Path:
-    return run / json.loads((run / "run.json").read_text())["cases"][0]["folder"]
+    return run / str(json.loads((run / "run.json").read_text())["cases"][0]["folder"])
 
 
 def test_the_verdict_is_pass_and_the_user_is_told_where_to_look(ran) -> None:  # type: ignore[no-untyped-def]

@@ -103,7 +103,7 @@ def test_watches_are_ended_whatever_happens(tmp_path: Path) -> None:
         "stop_watch",
     ]
     timeline = Timeline.load(tmp_path / "timeline.jsonl")
-    assert [e.data["witness"] for e in timeline.of("witness.start")] == ["kmsg", "pins", "trace"]
+    assert [e.data["witness"] for e in timeline.of("witness.start")] == ["kmsg-host", "pins", "trace"]
     assert [e.data["witness"] for e in timeline.of("witness.stop")] == ["trace", "pins", "kmsg"]
 
 
