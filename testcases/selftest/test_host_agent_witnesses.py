@@ -104,7 +104,7 @@ def test_watches_are_ended_whatever_happens(tmp_path: Path) -> None:
     ]
     timeline = Timeline.load(tmp_path / "timeline.jsonl")
     assert [e.data["witness"] for e in timeline.of("witness.start")] == ["kmsg-host", "pins", "trace"]
-    assert [e.data["witness"] for e in timeline.of("witness.stop")] == ["trace", "pins", "kmsg"]
+    assert [e.data["witness"] for e in timeline.of("witness.stop")] == ["trace", "pins", "kmsg-host"]
 
 
 def test_pages_are_spread_over_the_whole_memory() -> None:
