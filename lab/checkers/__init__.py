@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
+from lab.checkers.accounting import accounting_kept
 from lab.checkers.chardevs import ChardevGrade
 from lab.checkers.device import device_not_reset
 from lab.checkers.dma import DmaIntact
@@ -62,6 +63,7 @@ CONFIGURED: Mapping[str, type[Any]] = {
     "update_completed": UpdateCompleted,
 }
 PLAIN: Mapping[str, Checker] = {
+    "accounting_kept": accounting_kept,
     "device_not_reset": device_not_reset,
     "interrupts_flow": interrupts_flow,
     "mappings_kept": mappings_kept,

@@ -1,0 +1,41 @@
+"""What QEMU 11.1.3 is known to get wrong, as strict expectations: each turns red when it is mended.
+
+Seen on the virtual bench with QEMU 11.1.3 (Debian 1:11.1.3+ds-1~bpo13+1) and Linux 7.3.4; each
+case's folder in the run record holds reproduce.sh, the exact commands and everything that was seen.
+"""
+
+import pytest
+
+from lab.checkers import accounting_kept, pages_stayed_pinned, same_guest, update_completed
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="QEMU 11.1.3: after cpr-exec VmPin is 0 with iommufd, while the pages stay pinned",
+)
+@pytest.mark.parametrize("iommu", ["iommufd"], indirect=True)
+def test_pinned_pages_stay_charged(nic_load, update, verdict):
+    """QEMU is charged for the guest's pinned pages after cpr-exec as before it (iommufd pages.c, VmPin)."""
+    with nic_load() as load:
+        load.settle()
+        with update():
+            load.settle()
+
+    verdict(update_completed(), pages_stayed_pinned(), accounting_kept)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="QEMU 11.1.3: a failed exec with a VFIO device ends in SIGSEGV, and the guest is lost",
+)
+@pytest.mark.parametrize("iommu", ["type1", "iommufd"], indirect=True)
+def test_a_failed_exec_leaves_the_guest_running(nic_load, update, verdict):
+    """When new QEMU cannot be executed, the guest runs on in old QEMU (as it does without a VFIO device)."""
+    with nic_load() as load:
+        load.settle()
+        with update("/nonexistent/qemu"):
+            load.settle(timeout_s=15)
+
+    verdict(same_guest)
