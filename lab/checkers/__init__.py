@@ -27,6 +27,7 @@ __all__ = [
     "CHECKERS",
     "CONFIGURED",
     "PLAIN",
+    "accounting_kept",
     "as_json",
     "chardev_grade",
     "device_not_reset",

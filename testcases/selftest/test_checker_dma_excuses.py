@@ -7,49 +7,21 @@ import pytest
 
 from lab.checkers import dma_intact
 
-from .story import Story
-from .timelines import EPOCH, INVOKE, OK, far_ns
+from .spoilers import (
+    BEFORE,
+    FROM,
+    FROM_RECEIVED,
+    FROM_SENT,
+    INSIDE,
+    TO,
+    TO_RECEIVED,
+    counted,
+    load_at,
+    lose,
+    quiet,
+)
+from .timelines import EPOCH, INVOKE, OK
 from .truth import FAIL, PASS, UNKNOWN, hold, row
-
-TO, FROM = "to-guest", "from-guest"
-TO_SENT, TO_RECEIVED = "nic.to-guest.sent", "nic.to-guest.received"
-FROM_SENT, FROM_RECEIVED = "nic.from-guest.sent", "nic.from-guest.received"
-BEFORE, INSIDE = 50, 200
-"""Rows of blocks sent before and inside update 1."""
-
-
-def lose(*rows: int, table: str = TO_RECEIVED) -> Any:
-    return lambda s: s.without_rows(table, *rows)
-
-
-def lose_last(count: int, table: str = TO_RECEIVED) -> Any:
-    return lambda s: s.keep_rows(table, lambda _: slice(None, -count))
-
-
-def counted(where: str, **counters: int) -> Any:
-    return lambda s: s.change("load.counters", {"where": where, "when": "end"}, counters=counters)
-
-
-def load_at(rate_hz: float, ring_blocks: int) -> Any:
-    return lambda s: s.change("load.start", rate_hz=rate_hz, ring_blocks=ring_blocks)
-
-
-def quiet(start_ms: float, end_ms: float, *tables: str) -> Any:
-    """Nothing is sent in between, by the far end's clock."""
-
-    def spoil(story: Story) -> None:
-        far = story.tables[tables[0]]["t_ns"]
-        keep = (far < far_ns(start_ms)) | (far > far_ns(end_ms))
-        for table in tables:
-            story.keep_rows(table, lambda _: keep)
-        story.change("load.stop", totals={})
-
-    return spoil
-
-
-def not_drained(story: Story) -> None:
-    story.change("load.stop", drained=False)
-
 
 EXCUSES = [
     row(

@@ -7,23 +7,10 @@ import pytest
 
 from lab.checkers import same_guest
 
-from .story import Story
-from .timelines import OK
+from .spoilers import beat, exit_at, refused
 from .truth import FAIL, PASS, UNKNOWN, hold, row
 
 AFTER_1 = {"when": "after", "update": 1}
-
-
-def refused(story: Story) -> None:
-    story.drop("cpr.ok").add(OK, "cpr.fail", mode="cpr-exec", update=1, reason="no")
-
-
-def beat(number: int, **data: Any) -> Any:
-    return lambda s: s.change("guest.heartbeat", {"beat": number}, **data)
-
-
-def exit_at(ms: float, **data: Any) -> Any:
-    return lambda s: s.drop("host.exit").add(ms, "host.exit", name="qemu", pid=157, **data)
 
 
 def said(ms: float, name: str) -> Any:

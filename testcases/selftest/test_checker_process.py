@@ -7,23 +7,11 @@ import pytest
 
 from lab.checkers import replaced_in_place
 
+from .spoilers import exit_at, refused
 from .story import Story
-from .timelines import OK
 from .truth import FAIL, PASS, UNKNOWN, hold, row
 
 AFTER_1 = {"when": "after", "update": 1}
-
-
-def refused(story: Story) -> None:
-    story.drop("cpr.ok").add(OK, "cpr.fail", mode="cpr-exec", update=1, reason="no")
-
-
-def beat(number: int, **data: Any) -> Any:
-    return lambda s: s.change("guest.heartbeat", {"beat": number}, **data)
-
-
-def exit_at(ms: float, **data: Any) -> Any:
-    return lambda s: s.drop("host.exit").add(ms, "host.exit", name="qemu", pid=157, **data)
 
 
 def process(**data: Any) -> Any:
