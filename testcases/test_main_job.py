@@ -39,7 +39,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> "tuple[Path, subprocess.Com
     """The run's folder, and what the command said."""
     folder = tmp_path_factory.mktemp("user")
     done = cprlab(folder, "run", "-k", CASE)
-    runs = list((folder / "runs").iterdir())
+    runs = [entry for entry in (folder / "runs").iterdir() if entry.is_dir()]
     assert len(runs) == 1, done.stderr
     return runs[0], done
 

@@ -34,7 +34,8 @@ class BenchStrategy(Strategy):
     everything after it. A dead bench is a BenchError in every case that wants it.
 
     Raises:
-        BenchError: the bench cannot be brought there; after two failures in a row at once, to lose no time.
+        BenchError: the bench cannot be brought there; where its power is ours, it was switched on twice.
+            After two failures in a row at once, to lose no time.
     """
 
     bindings = {"host": "BenchHost", "power": {"PowerProtocol", None}}
@@ -72,18 +73,26 @@ class BenchStrategy(Strategy):
             ) from self._last
         if self.status is Status.ready:
             log.warning("bench %s does not answer any more; powering it on again", self.target.name)
-        try:
-            self._off()
-            if self.power is not None:
-                self.target.activate(self.power)
-                self.power.cycle()
-            self.target.activate(self.host)
-        except Exception as error:
-            self._failures, self._last = self._failures + 1, error
-            self._off()
-            if isinstance(error, LabError):
-                raise
-            raise BenchError(f"bench {self.target.name} cannot be made ready: {error}") from error
+        # an emulated host was once seen to hang while its kernel started: what has power is tried twice
+        attempts = _ATTEMPTS - self._failures if self.power is not None else 1
+        for left in reversed(range(attempts)):
+            try:
+                return self._power_on()
+            except Exception as error:
+                self._failures, self._last = self._failures + 1, error
+                self._off()
+                if left:
+                    log.warning("bench %s: %s; trying once more", self.target.name, error)
+        if isinstance(self._last, LabError):
+            raise self._last
+        raise BenchError(f"bench {self.target.name} cannot be made ready: {self._last}") from self._last
+
+    def _power_on(self) -> None:
+        self._off()
+        if self.power is not None:
+            self.target.activate(self.power)
+            self.power.cycle()
+        self.target.activate(self.host)
         self._failures, self.status = 0, Status.ready
 
     def _off(self) -> None:

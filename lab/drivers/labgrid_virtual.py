@@ -48,7 +48,7 @@ class VirtualBench(Resource):
     memory_mib: int = 3072
     devices: list[dict[str, Any]] = attrs.field(factory=list)
     iommu: str = "intel"
-    boot_timeout_s: float = 120.0
+    boot_timeout_s: float = 60.0
 
 
 @target_factory.reg_driver

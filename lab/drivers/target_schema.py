@@ -130,7 +130,7 @@ class VirtualBench(Section):
     memory_mib: Annotated[StrictInt, Field(ge=512)] = 3072
     devices: list[VirtualDevice] = []
     iommu: Annotated[StrictStr, _form("|".join(IOMMUS), f"one of {', '.join(IOMMUS)}")] = "intel"
-    boot_timeout_s: Seconds = 120.0
+    boot_timeout_s: Seconds = 60.0
 
 
 class AssignableFunction(Section):
