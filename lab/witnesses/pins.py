@@ -9,7 +9,7 @@ from lab.witnesses.blind import working
 
 
 @contextmanager
-def pins(agent: HostAgent, recorder: Recorder, pid: int, *, period_ms: float = 10.0) -> Iterator[None]:
+def pins(agent: HostAgent, recorder: Recorder, pid: int, *, period_ms: float = 15.0) -> Iterator[None]:
     """Rows of table `pins` every `period_ms`, with the VmLck and VmPin of one process.
 
     Raises:
