@@ -42,9 +42,8 @@ def run(
     Exit status: 0 all PASS, 1 a FAIL, 2 an UNKNOWN or broken bench, 130 interrupted.
     """
     from lab.cli import suite
-    from lab.cli.outcome import as_json as record_json
     from lab.drivers import target_file
-    from lab.run_record import new_run_id, read_run
+    from lab.run_record import new_run_id
 
     if not bench.is_file():
         raise LabUsageError(f"no target file {bench}; there is {DEFAULT_BENCH}")
@@ -58,18 +57,10 @@ def run(
     log = folder / "pytest.log"
     pytest_status, interrupted = suite.run(suite.argv(bench, folder, chosen, options), log, Live())
     _require_recorded(folder)
-    if not (folder / "run.json").exists():
-        raise LabUsageError(f"pytest ran nothing: {suite.last_words(log)}; see {log}")
-    if not read_run(folder)["cases"] and not interrupted:
-        raise LabUsageError(f"no case ran: {suite.last_words(log)}; see {log}")
+    _require_cases(folder, log, interrupted=interrupted)
     report = _report(folder)
     status = _conclude(folder, interrupted=interrupted)
-    if as_json:
-        print_json(record_json(folder, status, report))
-    else:
-        _print_table(folder)
-        where = f"\nreport: {report or 'none'}\nrecord: {folder}"
-        answer().print(where, markup=False, soft_wrap=True)
+    _tell(folder, status, report, as_json=as_json)
     if pytest_status not in (0, 1) and not interrupted:
         aside().print(f"pytest did not end well: {suite.last_words(log)}; see {log}", markup=False)
     raise typer.Exit(status)
@@ -149,6 +140,27 @@ def _report(folder: Path) -> str | None:
     except LabError as error:
         aside().print(f"no HTML report: {error}; make it later: cprlab report {folder}", markup=False)
         return None
+
+
+def _require_cases(folder: Path, log: Path, *, interrupted: bool) -> None:
+    from lab.cli import suite
+    from lab.run_record import read_run
+
+    if not (folder / "run.json").exists():
+        raise LabUsageError(f"pytest ran nothing: {suite.last_words(log)}; see {log}")
+    if not read_run(folder)["cases"] and not interrupted:
+        raise LabUsageError(f"no case ran: {suite.last_words(log)}; see {log}")
+
+
+def _tell(folder: Path, status: int, report: str | None, *, as_json: bool) -> None:
+    from lab.cli.outcome import as_json as record_json
+
+    if as_json:
+        print_json(record_json(folder, status, report))
+        return
+    _print_table(folder)
+    where = f"\nreport: {report or 'none'}\nrecord: {folder}"
+    answer().print(where, markup=False, soft_wrap=True)
 
 
 def _conclude(folder: Path, *, interrupted: bool) -> int:
