@@ -4,33 +4,38 @@ The same `GuestConfig` gives the argv of old QEMU and, with `-incoming`, that of
 asks for "all old QEMU arguments plus -incoming" (QEMU docs/devel/migration/CPR.rst).
 """
 
+import re
 from dataclasses import dataclass
-from typing import Literal
 
-IommuBackend = Literal["type1", "iommufd"]
+from lab.qemu.devices import IOMMUFD, Device, IommuBackend
 
 AGENT_PORT = "cprlab.agent"
 STREAM_FD, STREAM_PATH = "cprlab.stream.fd", "cprlab.stream.path"
+_DESCRIPTOR = re.compile(r"\{fd:([^}]+)\}")
 
 
 @dataclass(frozen=True)
 class GuestConfig:
-    """A guest of the lab: a kernel and an initramfs, RAM that survives an update, functions by VFIO.
+    """A guest of the lab: a kernel and an initramfs, RAM that survives an update, and its devices.
 
     kernel, initrd: paths on the bench host
     run_dir:        folder on the bench host for its sockets and files
-    functions:      BDFs on the bench host, bound to vfio-pci
+    devices:        what it is given beside console and agent; the order makes their ids
+    kernel_args:    appended to the guest kernel's command line
+    viommu:         whether it has an IOMMU of its own (an emulated Intel one)
     """
 
     kernel: str
     initrd: str
     run_dir: str
     iommu: IommuBackend
-    functions: tuple[str, ...]
+    devices: tuple[Device, ...] = ()
     memory_mib: int = 256
     cpus: int = 1
     accel: str = "kvm"
     machine: str = "q35"
+    kernel_args: str = ""
+    viommu: bool = False
 
     @property
     def qmp_path(self) -> str:
@@ -63,20 +68,33 @@ class GuestConfig:
             # both are what keeps guest RAM in place over an exec; cpr-exec does not ask for them
             # itself up to QEMU 11.1 and loses the guest without them (see preflight)
             *("-object", f"memory-backend-memfd,id=ram0,size={self.memory_mib}M,share=on"),
-            *("-machine", f"{self.machine},aux-ram-share=on,memory-backend=ram0"),
+            *("-machine", f"{self._machine()},aux-ram-share=on,memory-backend=ram0"),
             *("-m", f"{self.memory_mib}M"),
             *("-nodefaults", "-no-user-config", "-display", "none"),
             *("-kernel", self.kernel, "-initrd", self.initrd),
-            *("-append", "console=ttyS0 quiet panic=-1"),
+            *("-append", self._kernel_line()),
             *("-qmp", f"unix:{self.qmp_path},server=on,wait=off"),
+            *self._viommu(),
             *self._console(),
             *self._ports(),
-            *self._functions(),
+            *self._devices(),
         ]
 
     def incoming(self, qemu: str) -> list[str]:
         """The command of new QEMU for one update."""
         return [*self.argv(qemu), "-incoming", f"file:{self.state_file}"]
+
+    def _machine(self) -> str:
+        # interrupt remapping needs the I/O APIC in QEMU
+        return f"{self.machine},kernel-irqchip=split" if self.viommu else self.machine
+
+    def _kernel_line(self) -> str:
+        own_iommu = ["intel_iommu=on,sm_off"] if self.viommu else []
+        return " ".join(["console=ttyS0 quiet panic=-1", *own_iommu, *self.kernel_args.split()])
+
+    def _viommu(self) -> list[str]:
+        # it must come before the devices that sit behind it; caching-mode: VFIO has to see every mapping
+        return ["-device", "intel-iommu,intremap=on,caching-mode=on"] if self.viommu else []
 
     def _console(self) -> list[str]:
         # logappend: new QEMU opens the file again, and would truncate what old QEMU wrote
@@ -97,11 +115,11 @@ class GuestConfig:
             *("-device", f"virtserialport,chardev=stream-path,name={STREAM_PATH}"),
         ]
 
-    def _functions(self) -> list[str]:
-        argv = ["-object", "iommufd,id=iommufd0"] if self.iommu == "iommufd" else []
-        backend = ",iommufd=iommufd0" if self.iommu == "iommufd" else ""
-        for number, bdf in enumerate(self.functions):
-            argv += ["-device", f"vfio-pci,id=vfio{number},host={bdf}{backend}"]
+    def _devices(self) -> list[str]:
+        wanted = self.iommu == "iommufd" and any(device.by_vfio for device in self.devices)
+        argv = ["-object", f"iommufd,id={IOMMUFD}"] if wanted else []
+        for number, device in enumerate(self.devices):
+            argv += device.argv(number, self.iommu)
         return argv
 
 
@@ -111,12 +129,4 @@ def with_descriptors(argv: list[str], descriptors: dict[str, int]) -> list[str]:
     Raises:
         KeyError: if a name has no descriptor.
     """
-
-    def replace(word: str) -> str:
-        head, mark, tail = word.partition("{fd:")
-        if not mark:
-            return word
-        name, _, rest = tail.partition("}")
-        return f"{head}{descriptors[name]}{rest}"
-
-    return [replace(word) for word in argv]
+    return [_DESCRIPTOR.sub(lambda mark: str(descriptors[mark[1]]), word) for word in argv]

@@ -3,7 +3,8 @@
 import pytest
 
 from lab.errors import LabUsageError
-from lab.qemu.argv import GuestConfig, IommuBackend, with_descriptors
+from lab.qemu.argv import GuestConfig
+from lab.qemu.devices import IommuBackend, VfioFunction
 from lab.qemu.preflight import findings, require_safe
 
 SAFE = [
@@ -13,7 +14,7 @@ SAFE = [
 
 
 def guest(iommu: IommuBackend = "type1") -> GuestConfig:
-    return GuestConfig("/k", "/i", "/run/g", iommu=iommu, functions=("0000:01:00.0",))
+    return GuestConfig("/k", "/i", "/run/g", iommu=iommu, devices=(VfioFunction("0000:01:00.0"),))
 
 
 @pytest.mark.parametrize(
@@ -60,16 +61,3 @@ def test_the_labs_own_guest_is_safe(iommu: IommuBackend) -> None:
 def test_new_qemu_gets_all_of_old_qemus_arguments_and_incoming() -> None:
     old, new = guest().argv("qemu"), guest().incoming("qemu")
     assert new == [*old, "-incoming", "file:/run/g/vm.state"]
-
-
-def test_iommufd_is_an_object_that_the_device_names() -> None:
-    argv = guest("iommufd").argv("qemu")
-    assert "iommufd,id=iommufd0" in argv
-    assert "vfio-pci,id=vfio0,host=0000:01:00.0,iommufd=iommufd0" in argv
-
-
-def test_inherited_descriptors_get_their_numbers() -> None:
-    words = ["-chardev", "socket,id=s,fd={fd:s},x=1"]
-    assert with_descriptors(words, {"s": 7}) == ["-chardev", "socket,id=s,fd=7,x=1"]
-    with pytest.raises(KeyError):
-        with_descriptors(words, {})
