@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 class VirtualBench(Resource):
     """A bench host to be made of QEMU.
 
-    devices:        [{name, model, wire, shares_group}]; the first is at 0000:01:00.0, the second at
+    devices:        [{name, model, wire, shares_group, iops}]; the first is at 0000:01:00.0, the second at
                     0000:02:00.0, or at 0000:01:00.1 if it shares a group, ...
     iommu:          intel, or none
     boot_timeout_s: longest time from power on to sshd

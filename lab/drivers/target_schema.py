@@ -12,6 +12,7 @@ from pydantic import (
     StrictFloat,
     StrictInt,
     StrictStr,
+    ValidationInfo,
 )
 
 from lab.drivers.virtual_argv import IOMMUS
@@ -114,6 +115,14 @@ class Document(Section):
     paths: dict[str, StrictStr] = {}
 
 
+def _of_a_disk(iops: int, entry: ValidationInfo) -> int:
+    """Only a device with a disk has requests to hold back."""
+    if entry.data.get("model") in MODELS and not MODELS[entry.data["model"]].disk_bytes:
+        disks = ", ".join(name for name, model in MODELS.items() if model.disk_bytes)
+        raise ValueError(f"a device with a disk ({disks}) was expected for it")
+    return iops
+
+
 class VirtualDevice(Section):
     """An entry of VirtualBench.devices."""
 
@@ -121,6 +130,7 @@ class VirtualDevice(Section):
     model: Annotated[StrictStr, _form("|".join(MODELS), f"one of {', '.join(MODELS)}")]
     wire: StrictBool = False
     shares_group: StrictBool = False
+    iops: Annotated[StrictInt, Field(ge=1), AfterValidator(_of_a_disk)] | None = None
 
 
 class VirtualBench(Section):

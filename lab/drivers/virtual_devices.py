@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 WIRE_QEMU, WIRE_FAR = "qemu", "far"
 """The two ends of a wire: unix datagram sockets NAME.qemu and NAME.far in the run folder.
@@ -13,6 +14,16 @@ bound at the far end loses them at once.  Measured with QEMU 11.1.3.
 """
 
 
+class Size(NamedTuple):
+    """Of a picture, in pixels."""
+
+    width: int
+    height: int
+
+
+SCREEN = Size(320, 200)
+
+
 @dataclass(frozen=True)
 class Model:
     """How QEMU is asked for a device.
@@ -20,20 +31,29 @@ class Model:
     device:      its -device name with fixed properties
     has_wire:    a network interface: one end of a wire that carries one Ethernet frame a datagram
     disk_bytes:  size of the backing disk, 0 for none
+    has_screen:  a display, whose picture the monitor gives
     """
 
     device: str
     has_wire: bool = False
     disk_bytes: int = 0
+    has_screen: bool = False
 
 
 MODELS: Mapping[str, Model] = {
     # no option ROM: nothing boots from it, and reading it costs half a second under TCG
     "igb": Model("igb,romfile=", has_wire=True),
+    "e1000e": Model("e1000e,romfile=", has_wire=True),
     "nvme": Model("nvme", disk_bytes=1 << 30),
-    # iommu_platform: without it virtio bypasses the IOMMU and could not be assigned
-    "virtio-gpu": Model("virtio-gpu-pci,iommu_platform=on,disable-legacy=on,romfile="),
-    "edu": Model("edu"),
+    # iommu_platform: without it virtio bypasses the IOMMU and could not be assigned; a small screen,
+    # as one slow emulated processor draws every picture of it
+    "virtio-gpu": Model(
+        "virtio-gpu-pci,iommu_platform=on,disable-legacy=on,romfile=,"
+        f"xres={SCREEN.width},yres={SCREEN.height}",
+        has_screen=True,
+    ),
+    # dma_mask: by default it reaches the first 256 MiB only, and a guest's memory has any address
+    "edu": Model("edu,dma_mask=0xffffffffffffffff"),
 }
 
 
@@ -43,12 +63,16 @@ class Device:
 
     shares_group: another function in the slot of the device before it, and in one IOMMU group with it,
                   as neither has ACS (not igb: Linux knows its functions to be isolated)
+    iops:         of a disk, the requests it completes per second. An emulated disk answers at once; one
+                  that is held back keeps requests in flight for a good part of a second, so that the
+                  device really does DMA while no QEMU runs the guest
     """
 
     name: str
     model: str
     wire: bool = False
     shares_group: bool = False
+    iops: int | None = None
 
 
 def place(devices: tuple[Device, ...], index: int) -> tuple[int, int]:
@@ -106,6 +130,7 @@ def _one(device: Device, index: int, run_dir: Path, where: str) -> list[str]:
         ]
         option += f",netdev=wire-{device.name}"
     if model.disk_bytes:
-        argv += ["-drive", f"if=none,id=disk-{device.name},format=raw,file={disk_path(run_dir, device.name)}"]
+        drive = f"if=none,id=disk-{device.name},format=raw,file={disk_path(run_dir, device.name)}"
+        argv += ["-drive", drive + (f",throttling.iops-total={device.iops}" if device.iops else "")]
         option += f",drive=disk-{device.name},serial={device.name}"
     return [*argv, "-device", option]

@@ -10,10 +10,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
+import yaml
 
 from lab.drivers import run_dirs
 from lab.drivers.virtual_argv import Machine, machine_argv
-from lab.drivers.virtual_devices import MODELS, Device, bdf
+from lab.drivers.virtual_devices import MODELS, SCREEN, Device, bdf
 from lab.drivers.virtual_seed import KeyPair, write_private, write_seed
 
 RUN = Path("/tmp/cprlab-1-x")
@@ -62,6 +63,34 @@ def test_a_nic_without_wire_has_no_netdev() -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_every_model_gives_one_device_behind_its_port(model: str) -> None:
     assert sum("bus=port-it" in word for word in argv(Device("it", model))) == 1
+
+
+def test_a_disk_is_held_back_only_if_asked() -> None:
+    drives = [
+        word
+        for word in argv(Device("slow", "nvme", iops=100), Device("fast", "nvme"))
+        if word.startswith("if=none,id=disk-")
+    ]
+    assert ["throttling.iops-total=100" in drive for drive in drives] == [True, False]
+    assert "throttling" not in drives[1]
+
+
+def test_edu_reaches_all_memory_and_the_screen_is_small() -> None:
+    words = argv(Device("edu", "edu"), Device("gpu", "virtio-gpu"))
+    (edu,) = [word for word in words if word.startswith("edu")]
+    (gpu,) = [word for word in words if word.startswith("virtio-gpu")]
+    assert "dma_mask=0xffffffffffffffff" in edu
+    assert f"xres={SCREEN.width},yres={SCREEN.height}" in gpu
+
+
+def test_every_function_of_the_virtual_bench_is_where_its_device_is() -> None:
+    file = yaml.safe_load((Path(__file__).resolve().parents[2] / "targets/virtual.yaml").read_text())
+    resources = file["targets"]["host"]["resources"]
+    devices = tuple(Device(**device) for device in resources[0]["VirtualBench"]["devices"])
+    functions = [r["AssignableFunction"] for r in resources[1:]]
+    assert [f["name"] for f in functions] == [device.name for device in devices]
+    assert [f["bdf"] for f in functions] == [bdf(devices, index) for index in range(len(devices))]
+    assert [f.get("wire") for f in functions] == [d.name if d.wire else None for d in devices]
 
 
 def test_nothing_listens_beyond_loopback_and_the_bench_reaches_nothing() -> None:

@@ -41,7 +41,14 @@ MISTAKES = {
         VIRTUAL,
         "model: igb",
         "model: ne2k",
-        "devices[0].model: one of igb, nvme, virtio-gpu, edu was expected, not",
+        "devices[0].model: one of igb, e1000e, nvme, virtio-gpu, edu was expected, not",
+    ),
+    "a disk that never answers": (VIRTUAL, "iops: 100", "iops: 0", "devices[2].iops: must be greater"),
+    "a NIC is no disk": (
+        VIRTUAL,
+        "model: igb,",
+        "model: igb, iops: 100,",
+        "devices[0].iops: a device with a disk (nvme) was expected for it, not 100",
     ),
     "bad BDF": (
         VIRTUAL,
