@@ -39,7 +39,7 @@ class Evidence:
                 self.recorder.record(kind, **data)
                 self._note(kind, data)
 
-    def record(self, kind: str, **data: Any) -> None:
+    def record(self, kind: str, /, **data: Any) -> None:
         """Record an event of the controller's own."""
         self.event(kind, data)
 

@@ -79,7 +79,7 @@ class Recorder:
         self._lock = threading.Lock()
         self._next = 0
 
-    def record(self, kind: str, **data: Any) -> int:
+    def record(self, kind: str, /, **data: Any) -> int:
         """Append one event and return its index; after `close` the case is over, and it is dropped (-1).
 
         Raises:
@@ -95,7 +95,7 @@ class Recorder:
             return index
 
     @contextmanager
-    def operation(self, kind: str, **data: Any) -> Iterator[None]:
+    def operation(self, kind: str, /, **data: Any) -> Iterator[None]:
         """Record `kind.invoke`, then `kind.ok`, `kind.fail` or `kind.info` (nobody knows).
 
         Only what the system under test does becomes a record; any other exception goes on.

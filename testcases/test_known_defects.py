@@ -38,4 +38,4 @@ def test_a_failed_exec_leaves_the_guest_running(nic_load, update, verdict):
         with update("/nonexistent/qemu"):
             load.settle(timeout_s=15)
 
-    verdict(same_guest)
+    verdict(same_guest())

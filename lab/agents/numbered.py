@@ -11,6 +11,7 @@ import select
 import threading
 import time
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass
 
 LINE_BYTES = 31
@@ -44,11 +45,13 @@ class Checker:
     repeated:   good lines whose number was there before
     reordered:  good lines that came after a higher number
     damaged:    lines that are not one of ours, or fail their CRC
+    seen:       is told of every good line
     cut:        beginnings of a line with a whole line behind them: what a broken connection leaves. Harmless
                 where the number comes again or the stream goes on with the rest; else it is also lost
     """
 
-    def __init__(self) -> None:
+    def __init__(self, seen: "Callable[[Line], object]" = lambda line: None) -> None:
+        self._seen = seen
         self.received = self.repeated = self.reordered = self.damaged = self.cut = 0
         self.last_number = self.last_epoch = 0
         self._missing: set[int] = set()
@@ -67,6 +70,7 @@ class Checker:
             self.damaged += 1
             return
         self.received += 1
+        self._seen(line)
         self.last_epoch = max(self.last_epoch, line.epoch)
         self._count(line.number)
 
@@ -103,9 +107,11 @@ class NumberedStream:
     the rest may be called from others.
     """
 
-    def __init__(self, rate_hz: float = 50.0, epoch: int = 1) -> None:
+    def __init__(
+        self, rate_hz: float = 50.0, epoch: int = 1, seen: Callable[[Line], object] = lambda line: None
+    ) -> None:
         self.epoch = epoch
-        self.checker = Checker()
+        self.checker = Checker(seen)
         self.sent = 0
         self._period_s = 1 / rate_hz
         self._sending = True

@@ -11,7 +11,6 @@ from .loop import Loop, Timer
 from .pacing import Pacer
 from .rpc import Wire
 
-LOAD = "nic"
 LINK_POLL_NS = 20_000_000
 WIRE_RETRY_NS = 100_000_000
 SHORTEST_WAIT_NS = 2_000_000
@@ -29,16 +28,17 @@ class Channel(Protocol):
 
 
 class Sender:
-    """Sends one stream at a steady rate.
+    """Sends one stream of a load at a steady rate.
 
     Guarantees: a block has a row in the `sent` table if and only if the channel took it, and its
     number is one more than the row's before it.
     """
 
-    def __init__(self, loop: Loop, channel: Channel, out: Wire, stream: str) -> None:
-        self.rows = BlockRows(out, f"{LOAD}.{stream}.sent")
+    def __init__(self, loop: Loop, channel: Channel, out: Wire, load: str, stream: str) -> None:
+        self.rows = BlockRows(out, f"{load}.{stream}.sent")
         self.epoch = 1
-        self._loop, self._channel, self._out, self._stream = loop, channel, out, stream
+        self._loop, self._channel, self._out = loop, channel, out
+        self._load, self._stream = load, stream
         self._pacer: Pacer | None = None
         self._timer: Timer | None = None
         self._seq = self._refused = self._started_ns = self._stopped_ns = 0
@@ -94,7 +94,7 @@ class Sender:
     def _say_wire(self, up: bool, reason: str) -> None:
         if up != self._wire_up:
             self._wire_up = up
-            data = {"load": LOAD, "stream": self._stream, "up": up, "reason": reason}
+            data = {"load": self._load, "stream": self._stream, "up": up, "reason": reason}
             self._out.event("load.wire", **data, t_src_ns=time.monotonic_ns())
 
     def totals(self) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from .frames import FrameReader, FrameWriter, mac_bytes
 from .loop import Loop
 from .pattern import Pattern
 from .rpc import Wire
-from .sending import LOAD, Channel, Sender
+from .sending import Channel, Sender
 
 LONGEST_FRAME = 2048
 FRAMES_A_TURN = 64
@@ -22,9 +22,11 @@ FRAMES_A_TURN = 64
 class FrameSink:
     """Receives one stream and checks every bit of it."""
 
-    def __init__(self, loop: Loop, channel: Channel, out: Wire, stream: str, reader: FrameReader) -> None:
-        self.rows = BlockRows(out, f"{LOAD}.{stream}.received")
-        self.anomalies, self.foreign = Anomalies(out, LOAD, stream), 0
+    def __init__(
+        self, loop: Loop, channel: Channel, out: Wire, load: str, stream: str, reader: FrameReader
+    ) -> None:
+        self.rows = BlockRows(out, f"{load}.{stream}.received")
+        self.anomalies, self.foreign = Anomalies(out, load, stream), 0
         self._loop, self._channel, self._reader = loop, channel, reader
         loop.watch(channel.fileno(), self._drain)
 
@@ -63,7 +65,8 @@ class FrameSink:
 class Traffic:
     """Both streams at one end of a wire, from `__init__` to `close`.
 
-    sends, receives: "to-guest" or "from-guest"
+    load:            the first part of its tables' names
+    sends, receives: "to-guest" or "from-guest", or both "loop" at a device that gives back what it gets
     block_bytes:     of both streams
     """
 
@@ -73,16 +76,22 @@ class Traffic:
         channel: Channel,
         out: Wire,
         *,
+        load: str,
         sends: str,
         receives: str,
         seed: int,
         block_bytes: int,
         rows_period_ms: float = 250,
     ) -> None:
-        self._pattern, self._block_bytes, self._stream = Pattern(seed), block_bytes, sends
-        self.sender = Sender(loop, channel, out, sends)
+        self._pattern, self._block_bytes, self._sends, self._receives = (
+            Pattern(seed),
+            block_bytes,
+            sends,
+            receives,
+        )
+        self.sender = Sender(loop, channel, out, load, sends)
         reader = FrameReader(receives, self._pattern, block_bytes)
-        self.sink = FrameSink(loop, channel, out, receives, reader)
+        self.sink = FrameSink(loop, channel, out, load, receives, reader)
         self._loop, self._flushing = loop, loop.every(rows_period_ms, self.flush)
 
     def start_sending(
@@ -90,7 +99,7 @@ class Traffic:
     ) -> None:
         """Send as soon as the link is up. Addresses as "02:00:00:00:00:01"."""
         macs = mac_bytes(destination), mac_bytes(source)
-        writer = FrameWriter(self._stream, self._pattern, self._block_bytes, *macs)
+        writer = FrameWriter(self._sends, self._pattern, self._block_bytes, *macs)
         self.sender.start(writer, rate_hz, link_up)
 
     def flush(self) -> None:
@@ -98,12 +107,15 @@ class Traffic:
         self.sender.rows.flush()
         self.sink.rows.flush()
 
-    def totals(self) -> dict[str, Any]:
-        """What was sent and received up to now, anomalies by kind; all its rows are on their way."""
+    def totals(self) -> dict[str, dict[str, Any]]:
+        """By stream what was sent, or received, up to now; all its rows are on their way."""
         self.flush()
-        sink = self.sink
+        sink, sent = self.sink, self.sender.totals()
         counts = {"anomalies": dict(sink.anomalies.counts), "foreign": sink.foreign}
-        return self.sender.totals() | {"received": sink.rows.blocks} | counts
+        received = {"received": sink.rows.blocks} | counts
+        if self._sends == self._receives:
+            return {self._sends: sent | received}
+        return {self._sends: sent, self._receives: received}
 
     def close(self) -> None:
         """Stop both streams."""

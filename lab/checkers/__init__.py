@@ -4,7 +4,7 @@
 make it again, {"checker": "guest_pause_below", "args": {"seconds": 2}}.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
@@ -12,14 +12,16 @@ from lab.checkers.accounting import accounting_kept
 from lab.checkers.chardevs import ChardevGrade
 from lab.checkers.device import device_not_reset
 from lab.checkers.dma import DmaIntact
-from lab.checkers.guest import same_guest
+from lab.checkers.guest import SameGuest
 from lab.checkers.interrupts import interrupts_flow
 from lab.checkers.logs import LogsClean
 from lab.checkers.mappings import mappings_kept
 from lab.checkers.pause import GuestPauseBelow
+from lab.checkers.pauses import LINES
 from lab.checkers.pfns import pfns_unchanged
 from lab.checkers.pins import PagesStayedPinned
 from lab.checkers.process import ReplacedInPlace
+from lab.checkers.refused import UpdateRefused
 from lab.checkers.update import UpdateCompleted
 from lab.verdict import Checker
 
@@ -39,20 +41,25 @@ __all__ = [
     "mappings_kept",
     "pages_stayed_pinned",
     "pfns_unchanged",
+    "refused",
     "replaced_in_place",
     "same_guest",
+    "shared",
     "standard",
     "update_completed",
+    "update_refused",
 ]
 
-# called like functions in a test case: dma_intact("to-guest"), guest_pause_below(seconds=2)
+# called like functions in a test case: dma_intact("nic.to-guest"), guest_pause_below(seconds=2)
 chardev_grade = ChardevGrade
 dma_intact = DmaIntact
 guest_pause_below = GuestPauseBelow
 logs_clean = LogsClean
 pages_stayed_pinned = PagesStayedPinned
 replaced_in_place = ReplacedInPlace
+same_guest = SameGuest
 update_completed = UpdateCompleted
+update_refused = UpdateRefused
 
 CONFIGURED: Mapping[str, type[Any]] = {
     "chardev_grade": ChardevGrade,
@@ -61,7 +68,9 @@ CONFIGURED: Mapping[str, type[Any]] = {
     "logs_clean": LogsClean,
     "pages_stayed_pinned": PagesStayedPinned,
     "replaced_in_place": ReplacedInPlace,
+    "same_guest": SameGuest,
     "update_completed": UpdateCompleted,
+    "update_refused": UpdateRefused,
 }
 PLAIN: Mapping[str, Checker] = {
     "accounting_kept": accounting_kept,
@@ -69,7 +78,6 @@ PLAIN: Mapping[str, Checker] = {
     "interrupts_flow": interrupts_flow,
     "mappings_kept": mappings_kept,
     "pfns_unchanged": pfns_unchanged,
-    "same_guest": same_guest,
 }
 
 
@@ -119,26 +127,60 @@ def _tuples(value: Any) -> Any:
     return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
 
 
-def standard(
-    *, pause_limit_s: float, updates: int | None = None, grades: Mapping[str, str] | None = None
-) -> list[Checker]:
-    """The claims of a cpr-exec case with an assigned NIC.
+STREAMS = ("nic.to-guest", "nic.from-guest")
+GRADES = {"stream-fd": "A", "stream-path": "C"}
+"""What cpr-exec of QEMU 11.1.3 makes of the two chardevs: one is inherited, the other listened on anew."""
 
-    grades: chardev -> the grade that this QEMU is known to give; by default that of 11.1.3
+
+def standard(
+    streams: Sequence[str] = STREAMS,
+    *,
+    pause_limit_s: float,
+    updates: int | None = None,
+    grades: Mapping[str, str] = GRADES,
+) -> list[Checker]:
+    """The claims of a cpr-exec case with functions assigned by VFIO.
+
+    grades: chardev -> the grade that this QEMU is known to give
     """
-    expected = grades if grades is not None else {"stream-fd": "A", "stream-path": "C"}
     return [
-        UpdateCompleted(updates),
-        same_guest,
-        DmaIntact("to-guest"),
-        DmaIntact("from-guest"),
+        *shared(streams, pause_limit_s=pause_limit_s, updates=updates, grades=grades),
         PagesStayedPinned(),
-        pfns_unchanged,
         mappings_kept,
         device_not_reset,
         interrupts_flow,
-        ReplacedInPlace(),
-        *(ChardevGrade(chardev, grade) for chardev, grade in expected.items()),
-        GuestPauseBelow(pause_limit_s),
+    ]
+
+
+def shared(
+    streams: Sequence[str],
+    *,
+    pause_limit_s: float,
+    updates: int | None = None,
+    grades: Mapping[str, str] = GRADES,
+    holds: str = "/dev/vfio",
+) -> list[Checker]:
+    """The claims of a cpr-exec case whatever devices the guest has.
+
+    holds: what QEMU holds a descriptor of
+    """
+    from_outside = next((name for name in streams if name.endswith(".from-guest")), LINES)
+    return [
+        UpdateCompleted(updates),
+        SameGuest(),
+        *(DmaIntact(name) for name in streams),
+        pfns_unchanged,
+        ReplacedInPlace(holds=holds),
+        *(ChardevGrade(chardev, grade) for chardev, grade in grades.items()),
+        GuestPauseBelow(pause_limit_s, from_outside),
         LogsClean(),
+    ]
+
+
+def refused(streams: Sequence[str], reason: str) -> list[Checker]:
+    """The claims of a case whose update QEMU must refuse: it says why, and all goes on as before."""
+    return [
+        UpdateRefused(reason),
+        SameGuest("fail"),
+        *(DmaIntact(name, outcome="fail") for name in streams),
     ]

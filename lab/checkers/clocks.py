@@ -27,6 +27,8 @@ def to_source(timeline: Timeline, source: str, t_ns: int, *, later: bool = False
     later: use the comparison after the moment, not the one before it. That matters for the
         guest, whose clock stands still while it is paused.
     """
+    if source == "controller":
+        return t_ns, 0
     syncs = timeline.of("clock.sync", source=source)
     if not syncs:
         return None
@@ -51,6 +53,15 @@ def window(found: Findings, timeline: Timeline, source: str, update: Update) -> 
     if at is None:
         found.gap(f"the {source} clock was never compared with the controller's")
     return at
+
+
+def to_controller(timeline: Timeline, source: str, t_ns: int) -> tuple[int, int] | None:
+    """A time on the clock of a source that never stops, on the controller's, and its error."""
+    syncs = timeline.of("clock.sync", source=source)
+    if not syncs:
+        return None
+    nearest = min(syncs, key=lambda s: abs(s.t_ns - int(s.data["offset_ns"]) - t_ns))
+    return t_ns + int(nearest.data["offset_ns"]), int(nearest.data.get("error_ns", 0))
 
 
 def steady(found: Findings, timeline: Timeline, source: str) -> bool:

@@ -3,6 +3,7 @@
 Source: Linux Documentation/admin-guide/sysctl/kernel.rst, random/boot_id: another boot, another id.
 """
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 from lab.checkers.findings import Findings
@@ -17,27 +18,37 @@ SILENCE_S = 10.0
 """Beats come every 0.2 s; a guest whose emulated processor is starved may hold some back for seconds."""
 
 
-def same_guest(timeline: Timeline) -> Verdict:
+@dataclass(frozen=True)
+class SameGuest:
     """One boot_id throughout, beats that only go up, memory intact, and beats after each update.
 
     Reads: guest.booted, guest.heartbeat, guest.unreachable, host.exit, qmp.event; load.settled, .stop;
         epoch; cpr.*.
+    outcome: how updates must have ended: "ok", or "fail" where a refusal is what is expected
     """
-    found = Findings("same_guest")
-    done = completed(found, timeline)
-    beats = timeline.of("guest.heartbeat")
-    ended(found, timeline)
-    _restarted(found, timeline)
-    seeing(found, timeline, "guest-agent")
-    _one_boot(found, [*timeline.of("guest.booted"), *beats])
-    _beats(found, beats)
-    if torn := [e for e in beats if e.data.get("memory_intact") is False]:
-        found.defect(f"the guest's memory pattern is damaged in {len(torn)} beats", *torn[:3])
-    for update in done:
-        _lives(found, timeline, update, beats)
-    for lost in timeline.of("guest.unreachable")[:1]:
-        found.gap(f"the guest could not be reached: {lost.data.get('reason', 'no reason given')}", lost)
-    return found.verdict()
+
+    outcome: str = "ok"
+
+    @property
+    def __name__(self) -> str:
+        return "same_guest"
+
+    def __call__(self, timeline: Timeline) -> Verdict:
+        found = Findings(self.__name__)
+        done = completed(found, timeline, self.outcome)
+        beats = timeline.of("guest.heartbeat")
+        ended(found, timeline)
+        _restarted(found, timeline)
+        seeing(found, timeline, "guest-agent")
+        _one_boot(found, [*timeline.of("guest.booted"), *beats])
+        _beats(found, beats)
+        if torn := [e for e in beats if e.data.get("memory_intact") is False]:
+            found.defect(f"the guest's memory pattern is damaged in {len(torn)} beats", *torn[:3])
+        for update in done:
+            _lives(found, timeline, update, beats)
+        for lost in timeline.of("guest.unreachable")[:1]:
+            found.gap(f"the guest could not be reached: {lost.data.get('reason', 'no reason given')}", lost)
+        return found.verdict()
 
 
 def ended(found: Findings, timeline: Timeline) -> None:

@@ -10,11 +10,14 @@ from lab.checkers.clocks import span
 from lab.checkers.findings import Findings
 from lab.checkers.tables import ascending, longest_gap_ns, whole
 from lab.checkers.updates import Update
+from lab.streams import GUEST, stream, streams
 from lab.timeline import Event, Timeline
 
 BEFORE_NS = 100_000_000
 SETTLE_NS = 1_000_000_000
 """Frames wait in rings and sockets: the longest gap may begin before invoke and end after ok."""
+LINES = "chardev.stream-fd"
+"""What is watched where no far end is: the connection that QEMU 11.1.3 keeps over an update."""
 _NS_PER_S = 1e9
 
 
@@ -31,11 +34,47 @@ class Pause:
     clock: str
 
 
+@dataclass(frozen=True)
+class SignOfLife:
+    """What shows from outside that the guest runs.
+
+    one, name: a single sign, and all of them, in words
+    table:     when they were seen, by `clock`
+    control:   a table that the same observer fills whether the guest runs or not
+    """
+
+    one: str
+    name: str
+    table: str
+    clock: str
+    control: str
+
+
+def sign_of_life(timeline: Timeline, watched: str) -> SignOfLife | None:
+    """The signs of one stream, or of the lines of a chardev; None if nobody outside sees them."""
+    if watched.startswith("chardev."):
+        chardev = watched.removeprefix("chardev.")
+        return SignOfLife("line", f"lines from the guest ({chardev})", f"{watched}.received", "host", "pins")
+    facts = stream(timeline, watched)
+    if facts is None or facts.sender != GUEST or facts.receiver == GUEST:
+        return None
+    control = f"{facts.load}.to-guest.sent"
+    return SignOfLife(
+        "frame", f"frames from the guest ({facts.load})", facts.received, facts.receiver, control
+    )
+
+
+def _watchable(timeline: Timeline) -> list[str]:
+    return [*(str(s) for s in streams(timeline)), LINES]
+
+
 def pauses(timeline: Timeline, update: Update) -> list[Pause]:
     """Every pause of one update that the timeline lets one tell."""
+    signs = [sign for name in _watchable(timeline) if (sign := sign_of_life(timeline, name)) is not None]
+    inside = [stream for stream in streams(timeline) if stream.receiver == GUEST]
     known = [
-        table_pause(timeline, update, "far", "nic.from-guest.received", "frames from the guest"),
-        table_pause(timeline, update, "guest", "nic.to-guest.received", "frames to the guest"),
+        *(table_pause(timeline, update, sign.clock, sign.table, sign.name) for sign in signs),
+        *(table_pause(timeline, update, "guest", s.received, f"{s} received") for s in inside),
         _heartbeat(timeline, update),
         _stop_to_resume(timeline, update),
         _stop_to_running(timeline, update),

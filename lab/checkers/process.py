@@ -27,10 +27,12 @@ class ReplacedInPlace:
         the exec; qmp.connected; versions {qemu_new}; host.exit; cpr.*.
     exe: what /proc/PID/exe must be; None: not asked (the version still is, when it is known)
     growth: descriptors that may come to stay, over all updates
+    holds: what QEMU must have held before the update, or there was nothing to keep
     """
 
     exe: str | None = None
     growth: int = 0
+    holds: str = "/dev/vfio"
 
     @property
     def __name__(self) -> str:
@@ -48,7 +50,7 @@ class ReplacedInPlace:
         ]
         for update, (before, after) in seen:
             self._same(found, timeline, update, before, after)
-            _kept(found, update, before, after)
+            _kept(found, update, before, after, self.holds)
         if seen:
             self._grown(found, seen[0][1][0], seen[-1][1][1])
         return found.verdict()
@@ -85,14 +87,14 @@ def kinds(process: Event) -> Counter[str]:
     return Counter(re.sub(r"\[\d+\]|:\d+$", "", str(link)) for _, link, *_ in process.data["fds"])
 
 
-def _kept(found: Findings, update: Update, before: Event, after: Event) -> None:
+def _kept(found: Findings, update: Update, before: Event, after: Event, holds: str) -> None:
     old, new = kinds(before), kinds(after)
     gone = {kind: n - new[kind] for kind, n in old.items() if KEPT.search(kind) and new[kind] < n}
     if gone:
         listed = ", ".join(f"{n} {kind}" for kind, n in sorted(gone.items()))
         found.defect(f"descriptors lost at {update.name}: {listed}", before, after)
-    if not any(kind.startswith("/dev/vfio") for kind in old):
-        found.gap(f"QEMU held no VFIO descriptor before {update.name}", before)
+    if not any(kind.startswith(holds) for kind in old):
+        found.gap(f"QEMU held no descriptor of {holds} before {update.name}", before)
 
 
 def _new_program(timeline: Timeline, update: Update, pid: int) -> Event | None:

@@ -48,15 +48,19 @@ def updates(timeline: Timeline) -> list[Update]:
     return found
 
 
-def completed(found: Findings, timeline: Timeline) -> list[Update]:
-    """The updates that completed; every other one is a gap, and so is having none."""
+def completed(found: Findings, timeline: Timeline, outcome: str = "ok") -> list[Update]:
+    """The updates that completed; every other one is a gap, and so is having none.
+
+    outcome: "fail" where a refusal is what is expected
+    """
     begun = updates(timeline)
     if not begun:
         found.gap("no update was begun")
+    wrong = "did not complete" if outcome == "ok" else "was not refused"
     for update in begun:
-        if update.outcome != "ok":
-            found.gap(f"{update.name} did not complete ({how_it_ended(update)})", *update.events)
-    return [update for update in begun if update.outcome == "ok"]
+        if update.outcome != outcome:
+            found.gap(f"{update.name} {wrong} ({how_it_ended(update)})", *update.events)
+    return [update for update in begun if update.outcome == outcome]
 
 
 def how_it_ended(update: Update) -> str:

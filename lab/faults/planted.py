@@ -14,7 +14,7 @@ from lab.guest import Guest
 from lab.link import AgentLink
 
 WRAPPER = Path(__file__).with_name("wrapper.py")
-ALL_DMA = {"dma_intact(to-guest)", "dma_intact(from-guest)"}
+ALL_DMA = {"dma_intact(nic.to-guest)", "dma_intact(nic.from-guest)"}
 
 
 @dataclass(frozen=True)
@@ -68,8 +68,8 @@ def _refutes(*checkers: str) -> frozenset[str]:
 
 
 FAULTS = {
-    "wire-drops-a-frame": Fault(_refutes("dma_intact(to-guest)"), after=_wire("drop", "to-guest")),
-    "wire-flips-a-bit": Fault(_refutes("dma_intact(from-guest)"), after=_wire("flip", "from-guest")),
+    "wire-drops-a-frame": Fault(_refutes("dma_intact(nic.to-guest)"), after=_wire("drop", "to-guest")),
+    "wire-flips-a-bit": Fault(_refutes("dma_intact(nic.from-guest)"), after=_wire("flip", "from-guest")),
     "new-qemu-late": Fault(_refutes("guest_pause_below"), wrapper="late"),
     "new-qemu-leaks-a-descriptor": Fault(_refutes("replaced_in_place"), wrapper="leak"),
     "new-qemu-swaps-a-chardev": Fault(
@@ -88,7 +88,7 @@ FAULTS = {
         _refutes("device_not_reset", *ALL_DMA), spares=False, after=_host(host.clear_bus_master)
     ),
     "interrupts-masked": Fault(
-        _refutes("interrupts_flow", "device_not_reset", "dma_intact(to-guest)"),
+        _refutes("interrupts_flow", "device_not_reset", "dma_intact(nic.to-guest)"),
         spares=False,
         wrapper="mask-interrupts",
     ),

@@ -1,10 +1,12 @@
 """Loads: what makes a device do DMA, numbers every block and checks every byte, at both ends.
 
-A load acts and records. It knows nothing of updates and judges nothing.
+A load acts and records. It knows nothing of updates and judges nothing. One device class a file;
+`running.py` is what all of them share.
 """
 
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol
 
 from lab.link import Receiver
 
@@ -24,11 +26,31 @@ class Epoch(Protocol):
     def number(self) -> int: ...
 
 
+@dataclass(frozen=True)
+class Stream:
+    """One flow of numbered blocks of a load; its tables are <load>.<name>.sent and .received.
+
+    sender, receiver: whose clock stamps the rows: "guest", "far", "host" or "controller"
+    ordered:   blocks are received in the order they were sent
+    in_flight: some block is under way whenever the guest is paused; a checker insists on it
+    sampled:   not every block is looked at where it arrives
+    """
+
+    name: str
+    sender: str
+    receiver: str
+    ordered: bool = True
+    in_flight: bool = False
+    sampled: bool = False
+
+
 class RunningLoad(Protocol):
     """A load while it runs."""
 
-    def settle(self, *, blocks: int = 64, timeout_s: float = 30.0) -> None:
-        """Wait until in every stream `blocks` good blocks of the open epoch were received.
+    def settle(self, *, blocks: int | None = None, timeout_s: float = 30.0) -> None:
+        """Wait until in every stream so many good blocks of the open epoch were received.
+
+        blocks: by default what the load sends in two seconds, from 4 to 64
 
         Never raises for what the system under test does: it records `load.settled`, or
         `load.stalled` (too few in time), or `load.unreachable` (nobody can know), per stream.
@@ -36,9 +58,34 @@ class RunningLoad(Protocol):
 
 
 class Load(Protocol):
-    """A load that can be started; its settings are its fields."""
+    """A load that can be started; its settings are its fields.
 
-    def running(
-        self, guest: Agent, far: Agent, evidence: Receiver, epoch: Epoch
-    ) -> AbstractContextManager[RunningLoad]:
+    name: unique in its guest, and the first part of the names of its tables
+    kind: what drives it in the guest, see lab/agents/guest/agent.py
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def rate_hz(self) -> float: ...
+
+    @property
+    def block_bytes(self) -> int: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def sizing(self) -> str: ...
+
+    @property
+    def streams(self) -> tuple[Stream, ...]: ...
+
+    def settings(self) -> dict[str, Any]:
+        """What the guest's side is started with."""
+
+    def running(self, guest: Agent, evidence: Receiver, epoch: Epoch) -> AbstractContextManager[RunningLoad]:
         """Run the load while the context is open; when it is left, no block is in flight."""

@@ -1,15 +1,18 @@
-"""The NIC load: numbered frames in both directions, every bit checked at both ends."""
+"""The NIC load: numbered frames in both directions, every bit checked at both ends.
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+`NicLoad` is for whatever carries frames between the guest and a far end: a cable, a tap, a vsock.
+`LoopLoad` is for a device that gives back what it is sent.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, ClassVar
 
-from lab.errors import BenchError, SutError
+from lab.errors import BenchError
 from lab.link import Receiver
-from lab.loads import Agent, Epoch
-from lab.loads.meter import BlockCounts, Meter
-from lab.loads.nic_running import LOAD, STREAMS, RunningNicLoad
+from lab.loads import Agent, Epoch, Stream
+from lab.loads.running import FarSide, Running, metered, run
 from lab.loads.sizing import Sizing
 
 FAR_MAC = "02:63:70:72:00:01"
@@ -19,6 +22,30 @@ LINK_TIMEOUT_S = 60.0
 """A NIC negotiates its link for some seconds; under nested virtualization for many."""
 
 
+class FarEnd(FarSide):
+    """The far-end agent of a wire."""
+
+    def __init__(self, link: Agent) -> None:
+        self._link = link
+
+    def listen(self, load: "NicLoad") -> None:
+        self._link.call("listen", load=load.name, seed=load.seed, block_bytes=load.block_bytes)
+
+    def send(self, rate_hz: float, to: str) -> None:
+        self._link.call("start", rate_hz=rate_hz, destination=to, source=FAR_MAC)
+
+    def counters(self) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = self._link.call("counters")
+        return found
+
+    def stop_sending(self) -> None:
+        self._link.call("stop_sending")
+
+    def stop(self) -> Mapping[str, Mapping[str, Any]]:
+        totals: dict[str, dict[str, Any]] = self._link.call("stop")
+        return totals
+
+
 @dataclass(frozen=True)
 class NicLoad:
     """Sends frames to the guest and from it at the same time, and checks what arrives.
@@ -26,6 +53,8 @@ class NicLoad:
     Block `seq` holds content that only block `seq` of this seed has, so a lost, repeated, torn or
     stale block is known from what arrived alone, whatever the device reports.
 
+    far:         link to the far-end agent of the wire
+    far_clock:   the name of its clock on the timeline
     block_bytes: one frame, Ethernet header included. From 512 on Linux takes its buffer from a slab
                  that never straddles two pages: QEMU's igb drops a frame that does, unsaid, when an
                  IOMMU puts the two pages apart (11.1.3, net_tx_pkt_add_raw_fragment_pci)
@@ -33,17 +62,21 @@ class NicLoad:
     ring_blocks: asked of the guest's driver for both rings; it gives what it has
     sizing:      the sentence that says why this rate
     bdf:         the function as the guest sees it; by default its first NIC
+    wire:        in place of a NIC what the guest opens itself, as "vsock:2:1024"
 
     Guarantees of `running`:
       - the device writes guest memory (to-guest) and reads it (from-guest) all the time;
-      - every block the wire or the NIC took is a row in nic.<stream>.sent {seq, epoch, t_ns, good}, every
-        one that arrived is a row in nic.<stream>.received, stamped by the clock of the side that saw it;
+      - every block the wire or the NIC took is a row in <name>.<stream>.sent {seq, epoch, t_ns, good}, every
+        one that arrived is a row in <name>.<stream>.received, stamped by the clock of the side that saw it;
         `good` is 1 if every bit was right, and if not an event load.anomaly says what was wrong;
       - a sender that falls behind leaves blocks out and says so, it never floods the ring;
       - once it is left nothing is in flight, no row is missing, and all drop counters are recorded,
         or load.unreachable and `drained` in load.stop say that this could not be had.
     """
 
+    far: Agent
+    name: str = "nic"
+    far_clock: str = "far"
     block_bytes: int = 768
     rate_hz: float = 500.0
     ring_blocks: int = 4096
@@ -51,6 +84,12 @@ class NicLoad:
     seed: int = 1
     sizing: str = ""
     bdf: str | None = None
+    wire: str = ""
+    kind: ClassVar[str] = "nic"
+
+    @property
+    def streams(self) -> tuple[Stream, ...]:
+        return (Stream("to-guest", self.far_clock, "guest"), Stream("from-guest", "guest", self.far_clock))
 
     def sized(self, sizing: Sizing) -> "NicLoad":
         """The same load at a computed rate."""
@@ -62,64 +101,76 @@ class NicLoad:
             sizing=sizing.explanation,
         )
 
-    @contextmanager
-    def running(self, guest: Agent, far: Agent, evidence: Receiver, epoch: Epoch) -> Iterator[RunningNicLoad]:
-        """Run the load while the context is open.
+    def settings(self) -> dict[str, Any]:
+        return {
+            "sends": "from-guest",
+            "receives": "to-guest",
+            "rate_hz": self.rate_hz,
+            "block_bytes": self.block_bytes,
+            "seed": self.seed,
+            "peer": FAR_MAC,
+            "ring_blocks": self.ring_blocks,
+            "bdf": self.bdf,
+            "wire": self.wire,
+        }
 
-        While it runs the links' receivers are the load's; they pass everything on.
+    @contextmanager
+    def running(self, guest: Agent, evidence: Receiver, epoch: Epoch) -> Iterator[Running]:
+        """Run the load while the context is open.
 
         Raises:
             BenchError: it could not be started. Once it runs, nothing the guest does raises.
         """
-        counts, before = BlockCounts(), (guest.receiver, far.receiver)
-        for link in (guest, far):
-            link.receiver = Meter(counts, LOAD, link.receiver or evidence)
-        load = RunningNicLoad(guest, far, evidence, epoch, counts, self.block_bytes)
-        try:
-            try:
-                self._start(load)
-                yield load
-            finally:
-                load.finish()
-        finally:
-            guest.receiver, far.receiver = before
+        end = FarEnd(self.far)
+        with metered(self, evidence, epoch, guest, (self.far, end)) as running:
+            end.listen(self)
+            facts = running.guest.start()
+            running.tell_start(self._facts(facts))
+            if not running.wait_for_first("from-guest", LINK_TIMEOUT_S):
+                raise BenchError(
+                    f"{facts['name']} in the guest had no link within {LINK_TIMEOUT_S:g} s; "
+                    "see the guest's log and the wire of the NIC"
+                )
+            end.send(self.rate_hz, facts["mac"])
+            yield running
 
-    def _start(self, load: RunningNicLoad) -> None:
-        load.far.call("listen", seed=self.seed, block_bytes=self.block_bytes)
-        try:
-            interface = load.guest.call(
-                "nic_start",
-                timeout_s=60.0,
-                rate_hz=self.rate_hz,
-                block_bytes=self.block_bytes,
-                seed=self.seed,
-                peer=FAR_MAC,
-                ring_blocks=self.ring_blocks,
-                bdf=self.bdf,
-            )
-        except SutError as error:
-            raise BenchError(f"the guest did not start its load: {error}") from error
-        self._tell_start(load, interface)
-        load.record_counters("start")
-        if not load.wait_for_link(LINK_TIMEOUT_S):
-            raise BenchError(
-                f"{interface['name']} in the guest had no link within {LINK_TIMEOUT_S:g} s; "
-                "see the guest's log and the wire of the NIC"
-            )
-        load.far.call("start", rate_hz=self.rate_hz, destination=interface["mac"], source=FAR_MAC)
-
-    def _tell_start(self, load: RunningNicLoad, interface: dict[str, Any]) -> None:
-        data = {
-            "load": LOAD,
-            "streams": list(STREAMS),
-            "rate_hz": self.rate_hz,
-            "block_bytes": self.block_bytes,
+    def _facts(self, interface: dict[str, Any]) -> dict[str, Any]:
+        return {
             # what the driver really has explains a loss, not what was asked for
             "ring_blocks": interface["rings"].get("rx") or self.ring_blocks,
             "ring_blocks_asked": self.ring_blocks,
             "expected_pause_s": self.expected_pause_s,
-            "seed": self.seed,
-            "sizing": self.sizing,
             "interface": interface,
         }
-        load.evidence.event("load.start", data)
+
+
+@dataclass(frozen=True)
+class LoopLoad:
+    """Sends frames to a device that gives each of them back, and checks what comes.
+
+    Settings and guarantees are NicLoad's, with the one stream "loop" that begins and ends in the
+    guest: what happens while the guest is paused is seen by nobody.
+    """
+
+    name: str = "loop"
+    block_bytes: int = 768
+    rate_hz: float = 500.0
+    seed: int = 1
+    sizing: str = ""
+    bdf: str | None = None
+    kind: ClassVar[str] = "nic"
+    streams: ClassVar[tuple[Stream, ...]] = (Stream("loop", "guest", "guest"),)
+
+    def settings(self) -> dict[str, Any]:
+        return {
+            "sends": "loop",
+            "receives": "loop",
+            "rate_hz": self.rate_hz,
+            "block_bytes": self.block_bytes,
+            "seed": self.seed,
+            "bdf": self.bdf,
+        }
+
+    def running(self, guest: Agent, evidence: Receiver, epoch: Epoch) -> AbstractContextManager[Running]:
+        """See `lab.loads.running.run`."""
+        return run(self, guest, evidence, epoch)

@@ -11,6 +11,14 @@ IommuBackend = Literal["type1", "iommufd"]
 IOMMUFD = "iommufd0"
 """Id of the one iommufd object of a guest."""
 
+FIRST_SLOT = 0x10
+"""Where the guest finds its first device: far from what QEMU places by itself."""
+
+
+def guest_bdf(number: int) -> str:
+    """The address at which the guest finds the device at this position."""
+    return f"0000:00:{FIRST_SLOT + number:02x}.0"
+
 
 class Device(Protocol):
     """One device of a guest.
@@ -82,7 +90,7 @@ class VdpaDevice:
     by_vfio: ClassVar[bool] = False
 
     def argv(self, number: int, iommu: IommuBackend) -> list[str]:
-        return ["-device", f"vhost-vdpa-device-pci,id=vdpa{number},vhostdev={self.path}"]
+        return ["-device", f"vhost-vdpa-device-pci,id=vdpa{number},vhostdev={self.path},{_addr(number)}"]
 
 
 @dataclass(frozen=True)
@@ -130,18 +138,22 @@ class VhostVsock:
     by_vfio: ClassVar[bool] = False
 
     def argv(self, number: int, iommu: IommuBackend) -> list[str]:
-        return ["-device", f"vhost-vsock-pci,id=vsock{number},guest-cid={self.cid}"]
+        return ["-device", f"vhost-vsock-pci,id=vsock{number},guest-cid={self.cid},{_addr(number)}"]
 
 
 def _vfio(number: int, which: str, iommu: IommuBackend, options: tuple[str, ...]) -> list[str]:
     backend = [f"iommufd={IOMMUFD}"] if iommu == "iommufd" else []
-    return ["-device", ",".join(["vfio-pci", f"id=vfio{number}", which, *backend, *options])]
+    return ["-device", ",".join(["vfio-pci", f"id=vfio{number}", which, _addr(number), *backend, *options])]
 
 
 def _nic(number: int, name: str, netdev: str, mac: str) -> list[str]:
     # romfile= : the guest boots its own kernel, and an option ROM is only more RAM to keep
-    device = f"virtio-net-pci,id={name},netdev=net{number},mac={mac},romfile="
+    device = f"virtio-net-pci,id={name},netdev=net{number},mac={mac},{_addr(number)},romfile="
     return ["-netdev", netdev, "-device", device]
+
+
+def _addr(number: int) -> str:
+    return f"addr={FIRST_SLOT + number:#x}"
 
 
 def _on(value: bool) -> str:

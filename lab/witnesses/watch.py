@@ -1,6 +1,6 @@
-"""All witnesses of a NIC case together: some watch throughout, some are asked around an update."""
+"""All witnesses of a case together: some watch throughout, some are asked around an update."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
@@ -25,12 +25,12 @@ class Watch:
     """The witnesses of one guest.
 
     functions: BDFs on the bench host
-    far:       the far-end agent of the NIC's wire
+    far:       far-end agents, by the name of their clock
     """
 
     agent: HostAgent
     guest: Guest
-    far: Agent
+    far: Mapping[str, Agent]
     functions: Sequence[str]
     recorder: Recorder
     epochs: Epochs
@@ -39,10 +39,15 @@ class Watch:
     @classmethod
     @contextmanager
     def watching(
-        cls, agent: HostAgent, guest: Guest, far: Agent, functions: Sequence[str], recorder: Recorder
+        cls,
+        agent: HostAgent,
+        guest: Guest,
+        far: Mapping[str, Agent],
+        functions: Sequence[str],
+        recorder: Recorder,
     ) -> Iterator["Watch"]:
         """Start everything that watches throughout, and open the first epoch."""
-        epochs = Epochs(recorder, [agent.link, guest.link, far])
+        epochs = Epochs(recorder, [agent.link, guest.link, *far.values()])
         with ExitStack() as stack:
             stack.enter_context(kmsg(agent, recorder))
             stack.enter_context(pins(agent, recorder, guest.pid))
@@ -72,8 +77,10 @@ class Watch:
         self.sync_clocks()
 
     def sync_clocks(self) -> None:
-        for source, link in (("host", self.agent.link), ("guest", self.guest.link), ("far", self.far)):
+        sources: dict[str, Agent] = {"host": self.agent.link, "guest": self.guest.link, **self.far}
+        for source, link in sources.items():
             sync(self.recorder, source, link.call)
+        sync(self.recorder, "host-wall", self.agent.link.call, "wall_clock")
 
     def report_streams(self, *, update: int, drain: bool) -> None:
         for stream in self.streams:

@@ -27,7 +27,7 @@ class Story:
 
     # -- telling
 
-    def add(self, ms: float, kind: str, **data: Any) -> "Story":
+    def add(self, ms: float, kind: str, /, **data: Any) -> "Story":
         """Something happens at a time; later than everything already told of the same time."""
         place = sum(1 for event in self.events if event[0] <= ms)
         self.events.insert(place, (ms, kind, data))
@@ -39,12 +39,12 @@ class Story:
 
     # -- spoiling
 
-    def drop(self, kind: str, **data: Any) -> "Story":
+    def drop(self, kind: str, /, **data: Any) -> "Story":
         """It was never recorded."""
         self.events = [e for e in self.events if not _is(e, kind, data)]
         return self
 
-    def change(self, kind: str, where: Mapping[str, Any] | None = None, **data: Any) -> "Story":
+    def change(self, kind: str, where: Mapping[str, Any] | None = None, /, **data: Any) -> "Story":
         """It was recorded otherwise."""
         found = [e for e in self.events if _is(e, kind, where or {})]
         assert found, f"there is no {kind} to change"
@@ -52,7 +52,7 @@ class Story:
             event[2].update(data)
         return self
 
-    def move(self, kind: str, ms: float, **data: Any) -> "Story":
+    def move(self, kind: str, ms: float, /, **data: Any) -> "Story":
         """It happened at another time."""
         found = [e for e in self.events if _is(e, kind, data)]
         assert found, f"there is no {kind} to move"

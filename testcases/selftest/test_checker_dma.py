@@ -25,11 +25,11 @@ from .timelines import INVOKE, OK, RESUME, STOP, far_ns, healthy
 from .truth import FAIL, PASS, UNKNOWN, hold, row
 
 TO_GUEST = [
-    row("everything arrives", PASS, r"^640 blocks to-guest intact; 1\d\d inside and 310 after update 1$"),
+    row("everything arrives", PASS, r"^640 blocks nic.to-guest intact; 1\d\d inside and 310 after update 1$"),
     row("two updates in a row", PASS, "after update 2", updates=2),
-    row("one block is lost before the update", FAIL, "1 of 640 blocks to-guest lost: seq 51$", lose(BEFORE)),
+    row("one block is lost before the update", FAIL, "1 of 640 .* nic.to-guest lost: seq 51$", lose(BEFORE)),
     row("one block is lost inside the update", FAIL, "lost: seq 201$", lose(INSIDE)),
-    row("the last block is lost", FAIL, "1 of 640 blocks to-guest lost: seq 640", lose_last(1)),
+    row("the last block is lost", FAIL, "1 of 640 blocks nic.to-guest lost: seq 640", lose_last(1)),
     row("the first block is lost", FAIL, "lost: seq 1$", lose(0)),
     row("many blocks are lost", FAIL, r"10 of 640 .*seq 1, 2, 3, 4, 5$", lose(*range(10))),
     row("a block is lost at the second update", FAIL, "1 of 1440", lose(1000), updates=2),
@@ -140,7 +140,7 @@ TO_GUEST = [
     row(
         "contact is lost, and a block before that",
         FAIL,
-        "1 of 640 blocks to-guest lost: seq 51",
+        "1 of 640 blocks nic.to-guest lost: seq 51",
         lambda s: s.add(2800, "load.unreachable", load="nic", reason="gone"),
         lose(BEFORE),
     ),
@@ -210,7 +210,7 @@ TO_GUEST = [
     row(
         "all blocks sent inside the update are lost",
         FAIL,
-        "blocks to-guest lost",
+        "blocks nic.to-guest lost",
         lambda s: s.keep_rows(TO_RECEIVED, lambda t: (t["seq"] < INVOKE / 5 - 20) | (t["seq"] > OK / 5)),
     ),
     row(
@@ -231,15 +231,15 @@ TO_GUEST = [
 
 @pytest.mark.parametrize("spoil, outcome, says, updates", TO_GUEST)
 def test_to_guest(tmp_path: Path, spoil: Any, outcome: Any, says: str, updates: int) -> None:
-    hold(dma_intact(TO), tmp_path, spoil, updates, outcome, says)
+    hold(dma_intact(f"nic.{TO}"), tmp_path, spoil, updates, outcome, says)
 
 
 def test_a_damaged_table_is_unknown(tmp_path: Path) -> None:
     timeline = healthy().timeline(tmp_path)
     column = tmp_path / TO_RECEIVED / "seq.npy"
     column.write_bytes(column.read_bytes()[:-100])
-    verdict = dma_intact(TO)(timeline)
+    verdict = dma_intact(f"nic.{TO}")(timeline)
     assert verdict.outcome is UNKNOWN and "damaged" in verdict.summary
     (tmp_path / TO_RECEIVED / "good.npy").unlink()
     column.write_bytes(np.zeros(3, np.uint64).tobytes())
-    assert dma_intact(TO)(timeline).outcome is UNKNOWN
+    assert dma_intact(f"nic.{TO}")(timeline).outcome is UNKNOWN

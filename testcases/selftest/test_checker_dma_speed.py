@@ -41,10 +41,10 @@ def bulky(story: Story, lost: list[int]) -> Story:
 def test_ten_million_blocks(tmp_path: Path, lost: list[int], outcome: Any) -> None:
     timeline = bulky(healthy(), lost).timeline(tmp_path)
     start_s = time.monotonic()
-    verdict = dma_intact("to-guest")(timeline)
+    verdict = dma_intact("nic.to-guest")(timeline)
     took_s = time.monotonic() - start_s
     tracemalloc.start()
-    dma_intact("to-guest")(timeline)
+    dma_intact("nic.to-guest")(timeline)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     print(f"{took_s:.2f} s, {ROWS / took_s / 1e6:.0f} million blocks/s, {peak / 1e6:.0f} MB")

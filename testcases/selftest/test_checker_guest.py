@@ -111,4 +111,4 @@ GUEST = [
 
 @pytest.mark.parametrize("spoil, outcome, says, updates", GUEST)
 def test_same_guest(tmp_path: Path, spoil: Any, outcome: Any, says: str, updates: int) -> None:
-    hold(same_guest, tmp_path, spoil, updates, outcome, says)
+    hold(same_guest(), tmp_path, spoil, updates, outcome, says)

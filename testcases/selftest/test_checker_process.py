@@ -74,7 +74,7 @@ PROCESS = [
     row(
         "no VFIO descriptor to begin with",
         UNKNOWN,
-        "held no VFIO",
+        "held no descriptor of /dev/vfio",
         lambda s: s.change("host.process", fds=[[0, "/dev/null", 1]]),
     ),
     row("no exec traced, but new QEMU greets", PASS, "runs QEMU", lambda s: s.drop("trace.event")),

@@ -156,7 +156,7 @@ PAUSE = [
     row(
         "the far end itself stood still",
         UNKNOWN,
-        "the far end sent nothing either",
+        "its observer stood still",
         silent(STOP, RESUME + 200),
         silent(STOP, RESUME + 200, SENT),
     ),

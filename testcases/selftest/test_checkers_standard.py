@@ -43,8 +43,8 @@ def test_no_checker_passes_when_nothing_fresh_was_seen(tmp_path: Path) -> None:
     story.drop("epoch", number=2)
     outcomes = {v.checker: v.outcome for v in judge(story.timeline(tmp_path), STANDARD)}
     # these rest on replies and snapshots, which the update's end dates
-    dated = ["update_completed", "pfns_unchanged", "mappings_kept", "device_not_reset"]
-    dated += ["interrupts_flow", "replaced_in_place"]
+    dated = ["update_completed", "pfns_unchanged", "replaced_in_place"]
+    dated += ["mappings_kept", "device_not_reset", "interrupts_flow"]
     assert [name for name, outcome in outcomes.items() if outcome is Outcome.PASS] == dated
 
 
@@ -67,7 +67,8 @@ def test_checkers_survive_being_written_down() -> None:
         assert checker_name(from_json(written)) == checker_name(checker)
         assert from_json(written) == checker
     # known to fail on QEMU 11.1.3: a strict expectation of its own, testcases/test_known_defects.py
-    assert {as_json(c)["checker"] for c in STANDARD} == set(CHECKERS) - {"accounting_kept"}  # type: ignore[index]
+    of_some_cases = {"accounting_kept", "update_refused"}
+    assert {as_json(c)["checker"] for c in STANDARD} == set(CHECKERS) - of_some_cases  # type: ignore[index]
 
 
 def test_what_is_configured_otherwise_is_written_down() -> None:
@@ -86,13 +87,13 @@ def test_what_is_configured_otherwise_is_written_down() -> None:
         {"checker": "no_such"},
         {"checker": "guest_pause_below"},
         {"checker": "guest_pause_below", "args": {"secs": 2}},
-        {"checker": "dma_intact", "args": {"direction": "sideways"}},
+        {"checker": "dma_intact", "args": {"stream": "sideways"}},
         {"checker": "chardev_grade", "args": {"chardev": "x", "expected": "D"}},
         {"checker": "same_guest", "args": {"seconds": 2}},
     ],
 )
 def test_a_wrong_claim_is_refused(written: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match=r"checker|direction|grade|argument"):
+    with pytest.raises(ValueError, match=r"checker|stream|grade|argument"):
         from_json(written)
 
 
@@ -103,10 +104,10 @@ def test_another_function_has_no_written_form() -> None:
 
 def test_measurements_name_every_clock(tmp_path: Path) -> None:
     found = {m.name: m for m in measure(healthy().timeline(tmp_path))}
-    assert found["update 1: pause, frames from the guest"].clock == "far"
-    assert found["update 1: pause, frames from the guest"].value == pytest.approx(0.405, abs=0.001)
-    assert found["update 1: pause, frames to the guest"].clock == "guest"
-    assert found["update 1: pause, frames to the guest"].value < 0.02
+    assert found["update 1: pause, frames from the guest (nic)"].clock == "far"
+    assert found["update 1: pause, frames from the guest (nic)"].value == pytest.approx(0.405, abs=0.001)
+    assert found["update 1: pause, nic.to-guest received"].clock == "guest"
+    assert found["update 1: pause, nic.to-guest received"].value < 0.02
     assert found["update 1: pause, QMP STOP to RESUME"].value == pytest.approx(0.4)
     assert found["update 1: pause, QMP STOP to query-status running"].value == pytest.approx(0.5)
     assert found["update 1: invoke to ok"].value == pytest.approx(0.7)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-CORE = {"lab.errors", "lab.timeline", "lab.verdict", "lab.columns"}
+CORE = {"lab.errors", "lab.timeline", "lab.verdict", "lab.columns", "lab.streams"}
 LOWER = ("lab.loads", "lab.cpr", "lab.witnesses", "lab.qemu", "lab.drivers", "lab.faults")
 SOURCES = sorted(
     path

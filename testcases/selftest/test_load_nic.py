@@ -20,13 +20,13 @@ import pytest
 from lab.columns import read
 from lab.evidence import Evidence
 from lab.guest_link import GuestLink
-from lab.link import AgentLink
-from lab.loads.nic import NicLoad
-from lab.loads.nic_running import RunningNicLoad
+from lab.link import AgentLink, AgentRefusal
+from lab.loads.nic import LoopLoad, NicLoad
+from lab.loads.running import Running
+from lab.streams import streams
 from lab.timeline import Timeline
 
 ROOT = Path(__file__).parents[2]
-LOAD = NicLoad(rate_hz=500.0, seed=3)
 TABLES = [f"nic.{stream}.{end}" for stream in ("to-guest", "from-guest") for end in ("sent", "received")]
 
 
@@ -36,6 +36,7 @@ class Bench:
 
     folder: Path
     number: int = 1
+    wire: str = "unix:{0}/nic:{0}/far"
     undo: ExitStack = field(default_factory=ExitStack)
 
     def __post_init__(self) -> None:
@@ -53,7 +54,7 @@ class Bench:
         self.guest_process = self._process(
             "guest",
             *("--port", f"unix:{self.folder}/port"),
-            *("--nic", f"unix:{self.folder}/nic:{self.folder}/far"),
+            *("--nic", self.wire.format(self.folder)),
             *("--kmsg", f"{self.folder}/kmsg"),
         )
         self.connections: list[socket.socket] = []
@@ -93,7 +94,7 @@ class Bench:
         return table
 
     def running(self) -> Any:
-        return LOAD.running(self.guest, self.far, self.evidence, self)
+        return NicLoad(self.far, rate_hz=500.0, seed=3).running(self.guest, self.evidence, self)
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def seqs(bench: Bench, stream: str, end: str) -> list[int]:
 
 
 def test_clean_wire_loses_nothing_though_the_link_breaks(bench: Bench) -> None:
-    load: RunningNicLoad
+    load: Running
     with bench.running() as load:
         load.settle(blocks=200)
         bench.break_link()
@@ -127,11 +128,9 @@ def test_clean_wire_loses_nothing_though_the_link_breaks(bench: Bench) -> None:
         assert set(np.unique(bench.table(f"nic.{stream}.received")["epoch"]).tolist()) == {1, 2}
     assert not timeline.of("load.anomaly")
     start = timeline.of("load.start")[0].data
-    assert (start["rate_hz"], start["ring_blocks"], start["streams"]) == (
-        500.0,
-        4096,
-        ["to-guest", "from-guest"],
-    )
+    assert (start["rate_hz"], start["ring_blocks"], start["kind"]) == (500.0, 4096, "nic")
+    assert [str(stream) for stream in streams(timeline)] == ["nic.to-guest", "nic.from-guest"]
+    assert [(s.sender, s.receiver) for s in streams(timeline)] == [("far", "guest"), ("guest", "far")]
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ FAULTS = {
 
 @pytest.mark.parametrize(("fault", "seen"), FAULTS.items(), ids=FAULTS.keys())
 def test_planted_fault_is_seen_as_what_it_is(bench: Bench, fault: str, seen: Seen) -> None:
-    load: RunningNicLoad
+    load: Running
     with bench.running() as load:
         load.settle(blocks=50)
         bench.far.call("fault", kind=fault.split()[0], count=1, direction=seen.direction)
@@ -182,8 +181,8 @@ def test_planted_fault_is_seen_as_what_it_is(bench: Bench, fault: str, seen: See
 
 
 def test_losing_the_guest_is_evidence(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.loads.nic_running.REACH_TIMEOUT_S", 1.0)
-    load: RunningNicLoad
+    monkeypatch.setattr("lab.loads.running.REACH_TIMEOUT_S", 1.0)
+    load: Running
     with bench.running() as load:
         load.settle(blocks=50)
         bench.guest_process.kill()
@@ -199,7 +198,7 @@ def test_losing_the_guest_is_evidence(bench: Bench, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_stream_that_stops_is_stalled_not_out_of_reach(bench: Bench) -> None:
-    load: RunningNicLoad
+    load: Running
     with bench.running() as load:
         load.settle(blocks=50)
         bench.far.call("stop_sending")
@@ -209,6 +208,29 @@ def test_a_stream_that_stops_is_stalled_not_out_of_reach(bench: Bench) -> None:
     assert [e.data["stream"] for e in timeline.of("load.stalled")] == ["to-guest"]
     assert [e.data["stream"] for e in timeline.of("load.settled", epoch=2)] == ["from-guest"]
     assert not timeline.of("load.unreachable")
+
+
+def test_a_device_that_gives_back_what_it_gets_has_one_stream(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, wire="unix:{0}/nic:{0}/nic")
+    try:
+        with LoopLoad(rate_hz=200.0, seed=3).running(bench.guest, bench.evidence, bench) as load:
+            load.settle(blocks=50)
+            assert load.received()["loop"] >= 50
+        timeline = bench.finished()
+    finally:
+        bench.undo.close()
+    assert timeline.of("load.settled", stream="loop")
+    stop = timeline.of("load.stop")[0].data
+    sent, received = (bench.table(f"loop.loop.{end}")["seq"].tolist() for end in ("sent", "received"))
+    assert sent == received == list(range(stop["totals"]["loop"]["blocks"]))
+    assert stop["drained"] and stop["totals"]["loop"]["received"] == len(sent)
+
+
+def test_loads_of_one_guest_have_names(bench: Bench) -> None:
+    with pytest.raises(AgentRefusal, match="no load 'nic2' runs in this guest; running: none"):
+        bench.guest.call("load_counters", load="nic2")
+    with pytest.raises(AgentRefusal, match="there is no load of kind 'floppy'; there are nic"):
+        bench.guest.call("load_start", load="a", kind="floppy", settings={})
 
 
 def test_heartbeat_tells_of_epoch_memory_and_gaps(bench: Bench) -> None:

@@ -100,15 +100,15 @@ def lose_a_row(case: Path) -> None:
 @pytest.mark.parametrize(
     "tamper, checker, outcome",
     [
-        (flip_a_byte, "dma_intact(to-guest)", Outcome.FAIL),
-        (lose_a_row, "dma_intact(to-guest)", Outcome.FAIL),
+        (flip_a_byte, "dma_intact(nic.to-guest)", Outcome.FAIL),
+        (lose_a_row, "dma_intact(nic.to-guest)", Outcome.FAIL),
         (lambda c: rewrite(c, lambda e: e["data"].update(memory_intact=False)), "same_guest", Outcome.FAIL),
         (
             lambda c: rewrite(c, lambda e: e["kind"] == "cpr.ok" and e.update(kind="cpr.fail")),
             "update_completed",
             Outcome.FAIL,
         ),
-        (lambda c: (c / RECEIVED / "seq.npy").write_bytes(b"x"), "dma_intact(to-guest)", Outcome.UNKNOWN),
+        (lambda c: (c / RECEIVED / "seq.npy").write_bytes(b"x"), "dma_intact(nic.to-guest)", Outcome.UNKNOWN),
         (lambda c: (c / "timeline.jsonl").write_text("x\n"), "same_guest", Outcome.UNKNOWN),
         (lambda c: (c / "timeline.jsonl").unlink(), "same_guest", Outcome.UNKNOWN),
         (lambda c: rewrite(c, lambda e: e.update(index=e["index"] + 1)), "same_guest", Outcome.UNKNOWN),
@@ -125,12 +125,12 @@ def test_a_tampered_record_gives_another_verdict(
 
 
 def test_tampered_verdicts_are_told(tmp_path: Path) -> None:
-    run, case = made(tmp_path, dma_intact("to-guest"))
+    run, case = made(tmp_path, dma_intact("nic.to-guest"))
     rows = json.loads((case / "verdicts.json").read_text())
     rows[0]["outcome"] = "FAIL"
     (case / "verdicts.json").write_text(json.dumps(rows))
     (line,) = differences(run, rejudge(run))
-    assert "recorded FAIL dma_intact(to-guest)" in line and "now PASS" in line
+    assert "recorded FAIL dma_intact(nic.to-guest)" in line and "now PASS" in line
     (case / "verdicts.json").write_text("[]")
     assert rejudge(run) == {NODEID: []}
     (case / "verdicts.json").write_text("{")
@@ -142,14 +142,14 @@ def test_a_checker_of_somebody_elses_cannot_be_judged_again(tmp_path: Path) -> N
     def theirs(_: Timeline) -> Verdict:
         return Verdict("theirs", Outcome.PASS, "as we like it")
 
-    run, _ = made(tmp_path, theirs, same_guest)
+    run, _ = made(tmp_path, theirs, same_guest())
     first, second = rejudge(run)[NODEID]
     assert first.outcome is Outcome.UNKNOWN and "cannot be judged again" in first.summary
     assert second.outcome is Outcome.PASS
 
 
 def test_all_standard_checkers_on_request(tmp_path: Path) -> None:
-    run, _ = made(tmp_path, same_guest)
+    run, _ = made(tmp_path, same_guest())
     assert len(rejudge(run, everything=True)[NODEID]) == len(standard(pause_limit_s=2))
 
 
@@ -168,5 +168,5 @@ def test_damaged_evidence_leaves_the_verdicts(tmp_path: Path) -> None:
     _, case = made(tmp_path)
     rewrite(case, lambda e: e["kind"] == "host.process" and e["data"].update(vmlck_kb="x"))
     timeline = Timeline.load(case / "timeline.jsonl")
-    assert write_verdicts(case, timeline, [same_guest], judge(timeline, [same_guest])) == []
+    assert write_verdicts(case, timeline, [same_guest()], judge(timeline, [same_guest()])) == []
     assert len(read_verdicts(case)) == 1

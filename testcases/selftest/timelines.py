@@ -62,6 +62,7 @@ def healthy(updates: int = 1) -> Story:
     _end(story)
     _heartbeats(story)
     _blocks(story)
+    _lines(story)
     _pins(story)
     return story
 
@@ -75,7 +76,11 @@ def _beginning(story: Story) -> None:
         story.add(0, "witness.start", witness=witness)
     story.add(0, "epoch", number=1)
     _sync(story, 0)
-    story.add(0, "load.start", load="nic", rate_hz=200, ring_blocks=4096)
+    declared = {
+        "to-guest": {"sender": "far", "receiver": "guest"},
+        "from-guest": {"sender": "guest", "receiver": "far"},
+    }
+    story.add(0, "load.start", load="nic", kind="nic", streams=declared, rate_hz=200, ring_blocks=4096)
     _counters(story, 0, "start")
     for stream in ("to-guest", "from-guest"):
         story.add(600, "load.settled", load="nic", stream=stream, epoch=1, blocks=64)
@@ -83,6 +88,7 @@ def _beginning(story: Story) -> None:
 
 def _sync(story: Story, ms: float) -> None:
     story.add(ms, "clock.sync", source="host", offset_ns=-HOST_NS, error_ns=1 * MS)
+    story.add(ms, "clock.sync", source="host-wall", offset_ns=START_NS, error_ns=1 * MS)
     story.add(ms, "clock.sync", source="far", offset_ns=-FAR_NS, error_ns=1 * MS)
     offset_ns = START_NS + round(ms * MS) - int(guest_ns(ms))
     story.add(ms, "clock.sync", source="guest", offset_ns=offset_ns, error_ns=1 * MS)
@@ -213,6 +219,21 @@ def _blocks(story: Story) -> None:
             sent, received = guest_ns(ms), np.array([far_ns(m + 1) for m in ms])
         story.table(f"nic.{stream}.sent", seq=seq, epoch=epoch, t_ns=sent, good=good)
         story.table(f"nic.{stream}.received", seq=seq, epoch=epoch, t_ns=received, good=good)
+
+
+def _lines(story: Story) -> None:
+    """What the host agent hears from the guest on the chardev whose connection is kept."""
+    ms = np.arange(100, at(story.updates, 3300), 20, dtype=np.float64)
+    rest = ms % PERIOD_MS
+    ms = ms[(rest < STOP) | (rest >= RESUME)]
+    t_ns = np.array([host_ns(m + 1) for m in ms])
+    story.table(
+        "chardev.stream-fd.received",
+        seq=np.arange(len(ms)) + 1,
+        epoch=epoch_at(ms),
+        t_ns=t_ns,
+        good=np.ones(len(ms)),
+    )
 
 
 def _pins(story: Story) -> None:

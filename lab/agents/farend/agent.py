@@ -42,14 +42,15 @@ class FarEnd:
         if self._traffic:
             self._traffic.sender.epoch = number
 
-    def listen(self, seed: int, block_bytes: int) -> None:
-        """Check what comes from the guest; before the guest sends."""
+    def listen(self, seed: int, block_bytes: int, load: str = "nic") -> None:
+        """Check what comes from the guest; before the guest sends. load: what its tables are named for."""
         self.stop()
         self._discard_old_frames()
         self._traffic = Traffic(
             self._loop,
             self._wire,
             self._out,
+            load=load,
             sends="to-guest",
             receives="from-guest",
             seed=seed,
@@ -61,12 +62,12 @@ class FarEnd:
         """Send to the guest; after `listen`, once the guest receives."""
         self._running().start_sending(rate_hz, destination, source)
 
-    def stop_sending(self) -> dict[str, Any]:
+    def stop_sending(self) -> dict[str, dict[str, Any]]:
         """Send no more, go on receiving; the totals up to now."""
         self._running().sender.stop()
         return self._running().totals()
 
-    def stop(self) -> dict[str, Any]:
+    def stop(self) -> dict[str, dict[str, Any]]:
         """Stop both directions; the totals, nothing if there was no traffic."""
         if (traffic := self._traffic) is None:
             return {}

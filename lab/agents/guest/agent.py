@@ -9,7 +9,7 @@ from ..loop import Loop
 from ..rpc import Wire
 from .heartbeat import Heartbeat
 from .interfaces import all_interfaces
-from .nic import Nic
+from .loads import Loads
 from .streams import Streams
 
 
@@ -21,20 +21,20 @@ def boot_id() -> str:
 class GuestAgent:
     """What the guest can be asked; see `calls`.
 
-    wire: in place of a network interface, for tests
+    wire: in place of a network interface of the NIC load, for tests
     """
 
     def __init__(self, loop: Loop, out: Wire, wire: str = "") -> None:
         self._out = out
         self.heartbeat = Heartbeat(loop, out, boot_id())
-        self.nic, self.streams = Nic(loop, out, wire), Streams()
+        self.loads, self.streams = Loads(loop, out, wire), Streams()
         self.calls: dict[str, Callable[..., Any]] = {
             "hello": self.hello,
             "clock": lambda: {"t_ns": time.monotonic_ns()},
             "epoch": self.epoch,
             "heartbeat_start": self.heartbeat.start,
             "interrupts": interrupts,
-            **self.nic.calls,
+            **self.loads.calls,
             **self.streams.calls,
         }
 
@@ -54,7 +54,7 @@ class GuestAgent:
 
     def epoch(self, number: int) -> None:
         """What is sent, beats and streams carry it from now on."""
-        for part in (self.nic, self.streams):
+        for part in (self.loads, self.streams):
             part.epoch(number)
         self.heartbeat.epoch = number
 

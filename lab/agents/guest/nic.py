@@ -1,6 +1,5 @@
 """The guest's end of the NIC load."""
 
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -14,23 +13,13 @@ from .interfaces import chosen, described, has_carrier, statistics
 
 
 class Nic:
-    """Sends `from-guest` and checks `to-guest` over one network interface.
+    """Sends one stream over a network interface and checks the other; or both are one that loops back."""
 
-    wire: in place of an interface, see rawsock.opened; for tests without one
-    """
-
-    def __init__(self, loop: Loop, out: Wire, wire: str = "") -> None:
-        self._loop, self._out, self._wire = loop, out, wire
+    def __init__(self, loop: Loop, out: Wire, load: str, epoch: int) -> None:
+        self._loop, self._out, self._load, self._epoch = loop, out, load, epoch
         self._name = ""
         self._socket: RawSocket | None = None
         self._traffic: Traffic | None = None
-        self._epoch = 1
-        self.calls: dict[str, Callable[..., Any]] = {
-            "nic_start": self.start,
-            "nic_stop_sending": self.stop_sending,
-            "nic_stop": self.stop,
-            "nic_counters": self.counters,
-        }
 
     def epoch(self, number: int) -> None:
         """Blocks sent from now on carry it."""
@@ -40,44 +29,48 @@ class Nic:
 
     def start(
         self,
+        *,
+        sends: str,
+        receives: str,
         rate_hz: float,
         block_bytes: int,
         seed: int,
-        peer: str,
-        ring_blocks: int = 4096,
-        interface: str | None = None,
+        peer: str | None = None,
+        ring_blocks: int | None = None,
         bdf: str | None = None,
+        wire: str = "",
     ) -> dict[str, Any]:
         """Receive at once, send as soon as the link is up; {name, driver, bdf, mac, rings}.
 
-        peer: MAC address of the far end
+        peer: MAC address of the far end; by default the interface's own
+        wire: in place of a network interface, see rawsock.opened
         """
-        self.stop()
-        facts = self._test_wire() if self._wire else self._open(chosen(interface, bdf), ring_blocks)
+        facts = self._bare(wire) if wire else self._open(chosen(None, bdf), ring_blocks)
         assert self._socket is not None
         self._traffic = Traffic(
             self._loop,
             self._socket,
             self._out,
-            sends="from-guest",
-            receives="to-guest",
+            load=self._load,
+            sends=sends,
+            receives=receives,
             seed=seed,
             block_bytes=block_bytes,
         )
         self._traffic.sender.epoch = self._epoch
-        self._traffic.start_sending(rate_hz, peer, facts["mac"], self._link_up)
+        self._traffic.start_sending(rate_hz, peer or facts["mac"], facts["mac"], self._link_up)
         return facts
 
-    def stop_sending(self) -> dict[str, Any]:
+    def stop_sending(self) -> dict[str, dict[str, Any]]:
         """Send no more, go on receiving; the totals up to now."""
         if self._traffic is None:
-            raise AgentError("there is no traffic: call nic_start first")
+            raise AgentError(f"the load {self._load} does not run")
         self._traffic.sender.stop()
         return self._traffic.totals()
 
-    def stop(self) -> dict[str, Any]:
+    def stop(self) -> dict[str, dict[str, Any]]:
         """Stop both directions; the totals, nothing if there was no traffic."""
-        totals: dict[str, Any] = {}
+        totals: dict[str, dict[str, Any]] = {}
         if self._traffic:
             self._traffic.close()
             totals = self._traffic.totals()
@@ -97,11 +90,12 @@ class Nic:
             interface.close()
         return counters
 
-    def _open(self, name: str, ring_blocks: int) -> dict[str, Any]:
+    def _open(self, name: str, ring_blocks: int | None) -> dict[str, Any]:
         interface, rings = Interface(name), {}
-        with suppress(OSError):  # a driver without rings to set: what it has is in the evidence
-            # before the link is up: igb resets itself to change its rings
-            interface.set_rings(ring_blocks)
+        if ring_blocks is not None:
+            with suppress(OSError):  # a driver without rings to set: what it has is in the evidence
+                # before the link is up: igb resets itself to change its rings
+                interface.set_rings(ring_blocks)
         with suppress(OSError):
             rings = interface.rings()
         interface.up()
@@ -109,9 +103,9 @@ class Nic:
         self._name, self._socket = name, opened(f"packet:{name}", ETHERTYPE)
         return described(name) | {"rings": rings}
 
-    def _test_wire(self) -> dict[str, Any]:
-        self._socket = opened(self._wire, ETHERTYPE)
-        return {"name": self._wire, "driver": "", "bdf": "", "mac": "02:00:00:00:00:01", "rings": {}}
+    def _bare(self, wire: str) -> dict[str, Any]:
+        self._socket = opened(wire, ETHERTYPE)
+        return {"name": wire, "driver": "", "bdf": "", "mac": "02:00:00:00:00:01", "rings": {}}
 
     def _link_up(self) -> bool:
         return not self._name or has_carrier(self._name)

@@ -10,7 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..numbered import NumberedStream
 from ..rpc import AgentError, Wire
 from . import binding, device, functions, procfs, trace
 from .capabilities import capabilities, qemu_version
@@ -63,6 +62,8 @@ class HostAgent:
             "capabilities": lambda: capabilities(self._sysfs),
             "functions": lambda: functions.functions(self._sysfs),
             "qemu_version": qemu_version,
+            # of QEMU's own events, which are stamped by it
+            "wall_clock": lambda: {"t_ns": time.time_ns()},
             "process": procfs.process,
             "pfns": procfs.pfns,
             "interrupts": device.interrupts,
@@ -138,8 +139,7 @@ class HostAgent:
         if chardev in self._streams:
             raise AgentError(f"stream {chardev!r} is open already")
         where = self._where(chardev, backend, path)
-        stream = NumberedStream(rate_hz, self._epoch.number)
-        self._streams[chardev] = ChardevStream(self._wire, chardev, where, stream)
+        self._streams[chardev] = ChardevStream(self._wire, chardev, where, rate_hz, self._epoch.number)
 
     def stream_report(
         self, chardev: str, drain: bool = False, upto: int | None = None, wait_s: float = 5.0

@@ -6,27 +6,32 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ..numbered import NumberedStream
+from ..blocks import BlockRows
+from ..numbered import Line, NumberedStream
 from ..rpc import AgentError, Wire
 
 FIRST_CONNECTION_S = 5.0
 _RETRY_S = 0.02
+ROWS_PERIOD_NS = 250_000_000
 
 
 class ChardevStream:
     """One stream, both directions, through a socket we hold or one that QEMU listens on.
 
     A held socket (backend "fd") has one connection; its end is the end. A path (backend "path") is
-    connected to again and again until `stop`.
+    connected to again and again until `stop`. Every good line from the guest is a row in the table
+    chardev.<chardev>.received: when the guest is silent, it shows.
 
     Raises:
         AgentError: if nothing listens on the path.
     """
 
     def __init__(
-        self, wire: Wire, chardev: str, where: "socket.socket | Path", stream: NumberedStream
+        self, wire: Wire, chardev: str, where: "socket.socket | Path", rate_hz: float, epoch: int
     ) -> None:
-        self.stream = stream
+        self.stream = NumberedStream(rate_hz, epoch, self._seen)
+        self._rows, self._flushed_ns = BlockRows(wire, f"chardev.{chardev}.received"), 0
+        self._rows_lock = threading.Lock()
         self.connections = self.eofs = 0
         self._wire, self._chardev, self._where = wire, chardev, where
         self._stop, self._connected = threading.Event(), threading.Event()
@@ -37,11 +42,13 @@ class ChardevStream:
             raise AgentError(f"nothing listens on {where} for chardev {chardev} in {FIRST_CONNECTION_S:g} s")
 
     def report(self, drain: bool, upto: int | None, timeout_s: float) -> dict[str, Any]:
-        """{chardev, backend, connections, eofs, sent, drained, received {counters}}."""
+        """{chardev, backend, connections, eofs, sent, drained, received {counters}}, behind all rows."""
         if drain:
             self.stream.drain()
         backend = "path" if isinstance(self._where, Path) else "fd"
         counted = self.stream.report(upto, timeout_s)
+        with self._rows_lock:
+            self._rows.flush()
         seen = {"connections": self.connections, "eofs": self.eofs}
         return {"chardev": self._chardev, "backend": backend} | seen | counted
 
@@ -85,6 +92,14 @@ class ChardevStream:
                 connection.setblocking(False)
                 return connection
         return None
+
+    def _seen(self, line: Line) -> None:
+        t_ns = time.monotonic_ns()
+        with self._rows_lock:
+            self._rows.add(line.number, line.epoch, t_ns, 1)
+            if t_ns - self._flushed_ns >= ROWS_PERIOD_NS:
+                self._flushed_ns = t_ns
+                self._rows.flush()
 
     def _say(self, kind: str, **data: Any) -> None:
         self._wire.event(kind, chardev=self._chardev, t_src_ns=time.monotonic_ns(), **data)
