@@ -15,12 +15,13 @@ from lab.qemu.devices import (
     VfioFunction,
     VfioMdev,
     VhostVsock,
+    guest_bdf,
 )
 
 MAC = "52:54:00:12:34:56"
 FUNCTION = VfioFunction("0000:01:00.0")
 MDEV = VfioMdev("/sys/bus/mdev/devices/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001")
-NIC = f"mac={MAC},romfile="
+NIC = f"mac={MAC},addr=0x10,romfile="
 
 
 def argv(*devices: Device, **config: Any) -> list[str]:
@@ -35,17 +36,20 @@ def after(words: list[str], flag: str) -> list[str]:
 @pytest.mark.parametrize(
     ("device", "words"),
     [
-        (FUNCTION, ["vfio-pci,id=vfio0,host=0000:01:00.0"]),
+        (FUNCTION, ["vfio-pci,id=vfio0,host=0000:01:00.0,addr=0x10"]),
         (
             VfioFunction("0000:01:00.0", ("enable-migration=off",)),
-            ["vfio-pci,id=vfio0,host=0000:01:00.0,enable-migration=off"],
+            ["vfio-pci,id=vfio0,host=0000:01:00.0,addr=0x10,enable-migration=off"],
         ),
-        (MDEV, [f"vfio-pci,id=vfio0,sysfsdev={MDEV.path}"]),
+        (MDEV, [f"vfio-pci,id=vfio0,sysfsdev={MDEV.path},addr=0x10"]),
         (
             VdpaNet("/dev/vhost-vdpa-0", MAC),
             ["vhost-vdpa,id=net0,vhostdev=/dev/vhost-vdpa-0", f"virtio-net-pci,id=vdpa0,netdev=net0,{NIC}"],
         ),
-        (VdpaDevice("/dev/vhost-vdpa-1"), ["vhost-vdpa-device-pci,id=vdpa0,vhostdev=/dev/vhost-vdpa-1"]),
+        (
+            VdpaDevice("/dev/vhost-vdpa-1"),
+            ["vhost-vdpa-device-pci,id=vdpa0,vhostdev=/dev/vhost-vdpa-1,addr=0x10"],
+        ),
         (
             TapNet("tap0", MAC, vhost=True),
             ["tap,id=net0,fd={fd:tap:tap0},vhost=on", f"virtio-net-pci,id=tap0,netdev=net0,{NIC}"],
@@ -57,7 +61,7 @@ def after(words: list[str], flag: str) -> list[str]:
                 f"virtio-net-pci,id=tap0,netdev=net0,{NIC}",
             ],
         ),
-        (VhostVsock(42), ["vhost-vsock-pci,id=vsock0,guest-cid=42"]),
+        (VhostVsock(42), ["vhost-vsock-pci,id=vsock0,guest-cid=42,addr=0x10"]),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, list) else "",
 )
@@ -70,6 +74,8 @@ def test_ids_are_unique_by_position() -> None:
     told = ",".join(argv(FUNCTION, tap, MDEV, VdpaDevice("/dev/vhost-vdpa-0"), VhostVsock(3)))
     for name in ("vfio0", "tap1", "net1", "vfio2", "vdpa3", "vsock4"):
         assert told.count(f"id={name},") == 1
+    for number in range(5):
+        assert told.count(f"addr={int(guest_bdf(number)[8:10], 16):#x}") == 1
 
 
 @pytest.mark.parametrize("device", [FUNCTION, MDEV])
