@@ -1,4 +1,4 @@
-"""The channels frames go through: a network interface, or the datagrams that stand for one.
+"""The channels frames go through: a network interface, the datagrams that stand for one, or a stream.
 
 QEMU's `-netdev dgram` over unix sockets puts each Ethernet frame into one datagram.
 """
@@ -7,6 +7,9 @@ import contextlib
 import socket
 import struct
 from pathlib import Path
+from typing import Protocol
+
+from .sending import Channel
 
 SO_RCVBUFFORCE = 33
 SOL_PACKET = 263
@@ -75,18 +78,32 @@ class UnixWire:
         self._socket.close()
 
 
-RawSocket = PacketSocket | UnixWire
+class RawSocket(Channel, Protocol):
+    """A channel as the agents open and close it."""
+
+    def counters(self) -> dict[str, int]:
+        """What it counted since it was opened."""
+
+    def close(self) -> None: ...
+
+
+KINDS = "unix:LOCAL:REMOTE, packet:INTERFACE, vsock:CID:PORT or vsock-listen:PORT"
 
 
 def opened(wire: str, ethertype: int) -> RawSocket:
-    """A channel by its description: "unix:LOCAL:REMOTE" or "packet:INTERFACE".
+    """A channel by its description, see KINDS; stream:PATH and stream-listen:PATH are for tests.
 
     Raises:
-        ValueError: if it is neither.
+        ValueError: if it is none of them.
     """
     kind, _, rest = wire.partition(":")
     if kind == "unix" and rest.count(":") == 1:
         return UnixWire(*rest.split(":"))
     if kind == "packet" and rest:
         return PacketSocket(rest, ethertype)
-    raise ValueError(f"{wire!r} is no wire: give unix:LOCAL:REMOTE or packet:INTERFACE")
+    if kind in ("vsock", "vsock-listen", "stream", "stream-listen") and rest:
+        # imported when asked for: each import costs the guest tens of milliseconds under emulation
+        from .streamwire import stream_wire
+
+        return stream_wire(kind, rest)
+    raise ValueError(f"{wire!r} is no wire: give {KINDS}")
