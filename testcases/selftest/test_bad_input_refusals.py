@@ -13,7 +13,7 @@ import pytest
 from lab import cli
 from lab.boot_signs import CONSOLE, BootSigns
 from lab.drivers.agent import HostAgent
-from lab.drivers.capabilities import NEEDED, REMEDY, require
+from lab.drivers.capabilities import BACKENDS, NEEDS, require
 from lab.errors import BenchError, LabUsageError, OutcomeUnknown
 from lab.evidence import Evidence
 from lab.link import AgentRefusal
@@ -50,15 +50,26 @@ def test_a_qemu_with_cpr_exec_is_taken() -> None:
     preflight.require_mode("cpr-exec", schema("normal", "cpr-reboot", "cpr-exec"), "11.1.3")
 
 
+HOST = {
+    "iommu": "iommu",
+    "kvm": "kvm",
+    "vfio-type1": "vfio_type1",
+    "dev-iommu": "iommufd",
+    "vfio-cdev": "vfio_cdev",
+    "iommufd-change-process": "iommufd_change_process",
+}
+"""What a back-end needs, and the host agent's name for it."""
+
+
 @pytest.mark.parametrize(
-    ("iommu", "lacks"), [(iommu, name) for iommu, names in NEEDED.items() for name in names]
+    ("iommu", "lacks"), [(iommu, name) for iommu, names in BACKENDS.items() for name in names]
 )
 def test_each_thing_a_host_lacks_has_its_remedy(iommu: str, lacks: str) -> None:
-    has = dict.fromkeys(NEEDED[iommu], True)
+    has = {HOST[name]: True for name in BACKENDS[iommu]}
     require(has, iommu, "a")
     with pytest.raises(BenchError) as error:
-        require(has | {lacks: False}, iommu, "a")
-    assert str(error.value) == f"bench a cannot assign a device by {iommu}: {REMEDY[lacks]}"
+        require(has | {HOST[lacks]: False}, iommu, "a")
+    assert str(error.value) == f"bench a cannot assign a device by {iommu}: {NEEDS[lacks].remedy}"
 
 
 def test_all_that_a_host_lacks_is_one_line() -> None:
@@ -66,8 +77,8 @@ def test_all_that_a_host_lacks_is_one_line() -> None:
     with pytest.raises(BenchError) as error:
         require({"kvm": True}, "iommufd", "a")
     text = str(error.value)
-    assert all(REMEDY[name] in text for name in NEEDED["iommufd"] if name != "kvm")
-    assert REMEDY["kvm"] not in text and "\n" not in text
+    assert all(NEEDS[name].remedy in text for name in BACKENDS["iommufd"] if name != "kvm")
+    assert NEEDS["kvm"].remedy not in text and "\n" not in text
 
 
 class FakeAgent(HostAgent):
