@@ -8,6 +8,7 @@ pytest_plugins = [
     "fixtures.bench",
     "fixtures.host",
     "fixtures.evidence",
+    "fixtures.row",
     "fixtures.guest",
     "fixtures.load",
     "fixtures.update",

@@ -5,7 +5,7 @@ with Guest.booted(host, agent, config, qemu, evidence) as guest:
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +34,7 @@ class Guest:
 
     spawned: its QEMU process; the PID stays the same over cpr-exec
     link:    to the guest agent; raises OutcomeUnknown when the guest does not answer
+    quit:    ends it before its context does, and waits until its devices are free
     """
 
     config: GuestConfig
@@ -43,6 +44,7 @@ class Guest:
     boot_id: str
     kernel: str
     version: str
+    quit: Callable[[], None]
 
     @property
     def pid(self) -> int:
@@ -72,7 +74,7 @@ class Guest:
         with ExitStack() as undo:
             host.check(["mkdir", "-p", "-m", "700", config.run_dir])
             undo.callback(host.run, ["rm", "-rf", config.run_dir])
-            spawned = agent.spawn("qemu", config.argv(qemu), sockets=["stream-fd"])
+            spawned = agent.spawn("qemu", config.argv(qemu), sockets=["stream-fd"], taps=config.taps)
             evidence.record("qemu.start", argv=list(spawned.argv), pid=spawned.pid)
             undo.callback(_end, agent, spawned.pid)
             undo.enter_context(_console(host, config.console_log, evidence.folder / CONSOLE))
@@ -84,7 +86,8 @@ class Guest:
             version = signs.awaited(lambda patience_s: monitor.open("old", patience_s), QMP_TIMEOUT_S)
             preflight.require_mode("cpr-exec", monitor.execute("query-qmp-schema"), version)
             hello = signs.awaited(lambda patience_s: link.call("hello", patience_s), timeout_s)
-            yield cls(config, spawned, monitor, link, hello["boot_id"], hello["kernel"], version)
+            end = partial(_quit_and_end, monitor, agent, spawned.pid)
+            yield cls(config, spawned, monitor, link, hello["boot_id"], hello["kernel"], version, end)
 
 
 @contextmanager
@@ -121,6 +124,11 @@ def _console(host: HostConnection, log: str, to: Path) -> Iterator[None]:
 def _quit(monitor: Monitor) -> None:
     with suppress(SutError):
         monitor.execute("quit")
+
+
+def _quit_and_end(monitor: Monitor, agent: HostAgent, pid: int) -> None:
+    _quit(monitor)
+    _end(agent, pid)
 
 
 def _end(agent: HostAgent, pid: int) -> None:

@@ -15,6 +15,8 @@ from lab.drivers.agent import HostAgent
 from lab.evidence import Evidence
 from lab.guest import Guest
 from lab.loads import RunningLoad
+from lab.rows import Attached, Case, Row
+from lab.rows.devices import Disk
 
 T = TypeVar("T")
 Start = Callable[[], AbstractContextManager[T]]
@@ -42,12 +44,16 @@ def test_qemu_new(guest: Guest) -> None:
 
 
 @pytest.mark.parametrize("iommu", ["iommufd"], indirect=True)
-def test_iommufd(hidden_iommufd: None, nic: str) -> None:
+def test_iommufd(hidden_iommufd: None, attached: list[Attached]) -> None:
     """A host without iommufd."""
 
 
-@pytest.mark.parametrize("nic", ["ghost", "twin"], indirect=True)
-def test_function(nic: str) -> None:
+@pytest.mark.parametrize(
+    "row",
+    [Case(Row(name, name, (Disk(name),)), "type1") for name in ("ghost", "twin")],
+    ids=["ghost", "twin"],
+)
+def test_function(attached: list[Attached]) -> None:
     """A function that is not there, and one that shares its IOMMU group."""
 
 
@@ -66,14 +72,14 @@ def test_all_is_given_back(agent: HostAgent, bench: Bench) -> None:
 
 
 @good_qemu
-def test_bench_dies(bench: Bench, nic_load: Start[RunningLoad], update: Start[None]) -> None:
+def test_bench_dies(bench: Bench, load: Start[RunningLoad], update: Start[None]) -> None:
     """Its QEMU is killed while the load runs."""
-    with nic_load() as load:
-        load.settle()
+    with load() as running:
+        running.settle()
         assert bench.virtual is not None
         bench.virtual.vm.process.kill()
         with update():
-            load.settle()
+            running.settle()
 
 
 def test_fresh_bench(bench: Bench, agent: HostAgent) -> None:
@@ -81,7 +87,7 @@ def test_fresh_bench(bench: Bench, agent: HostAgent) -> None:
     assert bench.connection.check(["uname", "-s"]) == "Linux\n"
 
 
-def test_full_disk(agent: HostAgent, nic: str, evidence: Evidence) -> None:
+def test_full_disk(attached: list[Attached], evidence: Evidence) -> None:
     """The disk of the run record fills up while a case records."""
     with (evidence.folder / "ballast").open("wb", buffering=0) as ballast:
         while True:

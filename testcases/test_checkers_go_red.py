@@ -6,8 +6,8 @@ the checkers that must refute it; a fault that leaves the guest alive must leave
 
 import pytest
 
-from lab.checkers import standard
 from lab.faults.planted import FAULTS, Scene
+from lab.rows import far_ends
 from lab.verdict import Outcome
 
 SHORT_S = 15.0
@@ -15,18 +15,20 @@ SHORT_S = 15.0
 
 
 @pytest.mark.parametrize(
-    ("fault", "iommu"), [(name, f.iommu) for name, f in FAULTS.items()], indirect=["iommu"]
+    ("fault", "row", "iommu"),
+    [(name, f.row, f.iommu) for name, f in FAULTS.items()],
+    indirect=["row", "iommu"],
 )
-def test_fault_is_caught(fault, bench, nic, guest, far, nic_load, update, judged, pause_limit_s):
+def test_fault_is_caught(fault, bench, functions, guest, attached, load, update, judged, claims):
     """A planted fault is caught by the checkers of what it breaks, and blamed by no other."""
     planted = FAULTS[fault]
-    with nic_load() as load:
-        load.settle()
+    with load() as running:
+        running.settle()
         with update(*planted.command(bench.connection)):
-            planted.after(Scene(bench.connection, nic, guest, far))
-            load.settle(timeout_s=SHORT_S)
+            planted.after(Scene(bench.connection, functions, guest, far_ends(attached)))
+            running.settle(timeout_s=SHORT_S)
 
-    verdicts = judged(*standard(pause_limit_s=pause_limit_s))
+    verdicts = judged(*claims())
     said = {outcome: {name(v) for v in verdicts if v.outcome is outcome} for outcome in Outcome}
 
     assert planted.refutes <= said[Outcome.FAIL]

@@ -10,27 +10,25 @@ because chardev descriptors remain open and connected". Merged in QEMU 10.2
 
 import pytest
 
-from lab.checkers import standard
-
 pytestmark = pytest.mark.parametrize("iommu", ["type1", "iommufd"], indirect=True)
 
 
-def test_dma_survives(nic_load, update, verdict, pause_limit_s):
+def test_dma_survives(load, update, verdict, claims):
     """DMA in flight when QEMU is replaced is neither lost nor damaged."""
-    with nic_load() as load:
-        load.settle()
+    with load() as running:
+        running.settle()
         with update():
-            load.settle()
+            running.settle()
 
-    verdict(*standard(pause_limit_s=pause_limit_s))
+    verdict(*claims())
 
 
-def test_dma_survives_updates_in_a_row(nic_load, update, verdict, pause_limit_s, updates):
+def test_dma_survives_updates_in_a_row(load, update, verdict, claims, updates):
     """QEMU can be replaced again and again, and nothing adds up."""
-    with nic_load() as load:
-        load.settle()
+    with load() as running:
+        running.settle()
         for _ in range(updates):
             with update():
-                load.settle()
+                running.settle()
 
-    verdict(*standard(pause_limit_s=pause_limit_s, updates=updates))
+    verdict(*claims(updates=updates))

@@ -15,12 +15,12 @@ from lab.checkers import accounting_kept, pages_stayed_pinned, same_guest, updat
     reason="QEMU 11.1.3: after cpr-exec VmPin is 0 with iommufd, while the pages stay pinned",
 )
 @pytest.mark.parametrize("iommu", ["iommufd"], indirect=True)
-def test_pinned_pages_stay_charged(nic_load, update, verdict):
+def test_pinned_pages_stay_charged(load, update, verdict):
     """QEMU is charged for the guest's pinned pages after cpr-exec as before it (iommufd pages.c, VmPin)."""
-    with nic_load() as load:
-        load.settle()
+    with load() as running:
+        running.settle()
         with update():
-            load.settle()
+            running.settle()
 
     verdict(update_completed(), pages_stayed_pinned(), accounting_kept)
 
@@ -31,11 +31,11 @@ def test_pinned_pages_stay_charged(nic_load, update, verdict):
     reason="QEMU 11.1.3: a failed exec with a VFIO device ends in SIGSEGV, and the guest is lost",
 )
 @pytest.mark.parametrize("iommu", ["type1", "iommufd"], indirect=True)
-def test_a_failed_exec_leaves_the_guest_running(nic_load, update, verdict):
+def test_a_failed_exec_leaves_the_guest_running(load, update, verdict):
     """When new QEMU cannot be executed, the guest runs on in old QEMU (as it does without a VFIO device)."""
-    with nic_load() as load:
-        load.settle()
+    with load() as running:
+        running.settle()
         with update("/nonexistent/qemu"):
-            load.settle(timeout_s=15)
+            running.settle(timeout_s=15)
 
     verdict(same_guest())

@@ -4,14 +4,14 @@ A fault acts in three places: on the wire or the host while the load runs after 
 (`after`), or in what is started in place of new QEMU (`wrapper`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.drivers.ssh import HostConnection
 from lab.faults import host
 from lab.guest import Guest
-from lab.link import AgentLink
+from lab.loads import Agent
 
 WRAPPER = Path(__file__).with_name("wrapper.py")
 ALL_DMA = {"dma_intact(nic.to-guest)", "dma_intact(nic.from-guest)"}
@@ -22,9 +22,9 @@ class Scene:
     """What a fault can reach."""
 
     host: HostConnection
-    bdf: str
+    functions: Sequence[str]
     guest: Guest
-    far: AgentLink
+    far: Mapping[str, Agent]
 
 
 @dataclass(frozen=True)
@@ -35,12 +35,14 @@ class Fault:
     spares:  whether all others must say PASS; a fault that kills the guest leaves them unknown
     wrapper: which fault of lab/faults/wrapper.py new QEMU is started through; "" for none
     after:   done when new QEMU runs the guest
+    row, iommu: where it is planted
     """
 
     refutes: frozenset[str]
     spares: bool = True
     wrapper: str = ""
     after: Callable[[Scene], None] = field(default=lambda scene: None)
+    row: str = "nic"
     iommu: str = "type1"
 
     def command(self, host: HostConnection) -> list[str]:
@@ -50,13 +52,13 @@ class Fault:
 
 def _wire(kind: str, direction: str) -> Callable[[Scene], None]:
     def plant(scene: Scene) -> None:
-        scene.far.call("fault", kind=kind, direction=direction)
+        scene.far["far"].call("fault", kind=kind, direction=direction)
 
     return plant
 
 
 def _host(plant: Callable[[HostConnection, str], None]) -> Callable[[Scene], None]:
-    return lambda scene: plant(scene.host, scene.bdf)
+    return lambda scene: plant(scene.host, scene.functions[0])
 
 
 def _reboot(scene: Scene) -> None:

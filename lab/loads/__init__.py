@@ -16,6 +16,9 @@ class Agent(Protocol):
 
     receiver: Receiver | None
 
+    @property
+    def name(self) -> str: ...
+
     def call(self, call: str, timeout_s: float = ..., **args: Any) -> Any: ...
 
 
@@ -61,10 +64,14 @@ class Load(Protocol):
     """A load that can be started; its settings are its fields.
 
     name: unique in its guest, and the first part of the names of its tables
-    kind: what drives it in the guest, see lab/agents/guest/agent.py
+    kind: what drives it in the guest, see lab/agents/guest/loads.py
+    probe_hz: the rate at which its capacity is measured: more than any path of its kind carries here
     """
 
     kind: ClassVar[str]
+
+    @property
+    def probe_hz(self) -> float: ...
 
     @property
     def name(self) -> str: ...
@@ -86,6 +93,9 @@ class Load(Protocol):
 
     def settings(self) -> dict[str, Any]:
         """What the guest's side is started with."""
+
+    def sized(self, capacity_hz: float) -> "Load":
+        """The same load at a share of what its path was measured to carry."""
 
     def running(self, guest: Agent, evidence: Receiver, epoch: Epoch) -> AbstractContextManager[RunningLoad]:
         """Run the load while the context is open; when it is left, no block is in flight."""

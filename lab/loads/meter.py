@@ -66,15 +66,20 @@ class BlockCounts:
 
 
 class Meter:
-    """A receiver that counts the blocks of one load and passes everything on."""
+    """A receiver that counts the blocks of one load on their way to the evidence.
 
-    def __init__(self, counts: BlockCounts, load: str, onward: Receiver) -> None:
-        self._counts, self._prefix, self._onward = counts, f"{load}.", onward
+    onward: gets what is not of this load
+    """
+
+    def __init__(self, counts: BlockCounts, load: str, evidence: Receiver, onward: Receiver) -> None:
+        self._counts, self._load, self._evidence, self._onward = counts, load, evidence, onward
 
     def event(self, kind: str, data: Mapping[str, Any]) -> None:
-        self._onward.event(kind, data)
+        (self._evidence if data.get("load") == self._load else self._onward).event(kind, data)
 
     def rows(self, table: str, columns: Mapping[str, NDArray[Any]]) -> None:
-        self._onward.rows(table, columns)
-        if table.startswith(self._prefix):
-            self._counts.add(table, columns)
+        if not table.startswith(f"{self._load}."):
+            self._onward.rows(table, columns)
+            return
+        self._evidence.rows(table, columns)
+        self._counts.add(table, columns)

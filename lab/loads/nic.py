@@ -13,7 +13,7 @@ from lab.errors import BenchError
 from lab.link import Receiver
 from lab.loads import Agent, Epoch, Stream
 from lab.loads.running import FarSide, Running, metered, run
-from lab.loads.sizing import Sizing
+from lab.loads.sizing import ring_bound, share_of
 
 FAR_MAC = "02:63:70:72:00:01"
 """The far end's own address: locally administered, "cpr" in ASCII."""
@@ -85,21 +85,19 @@ class NicLoad:
     sizing: str = ""
     bdf: str | None = None
     wire: str = ""
+    probe_hz: float = 1000.0
     kind: ClassVar[str] = "nic"
 
     @property
     def streams(self) -> tuple[Stream, ...]:
         return (Stream("to-guest", self.far_clock, "guest"), Stream("from-guest", "guest", self.far_clock))
 
-    def sized(self, sizing: Sizing) -> "NicLoad":
-        """The same load at a computed rate."""
-        return replace(
-            self,
-            rate_hz=sizing.rate_hz,
-            ring_blocks=sizing.ring_blocks,
-            expected_pause_s=sizing.expected_pause_s,
-            sizing=sizing.explanation,
+    def sized(self, capacity_hz: float) -> "NicLoad":
+        """The same load at a rate that guest and ring can bear through the expected pause."""
+        found = ring_bound(
+            capacity_hz=capacity_hz, ring_blocks=self.ring_blocks, expected_pause_s=self.expected_pause_s
         )
+        return replace(self, rate_hz=found.rate_hz, sizing=found.explanation)
 
     def settings(self) -> dict[str, Any]:
         return {
@@ -158,6 +156,7 @@ class LoopLoad:
     seed: int = 1
     sizing: str = ""
     bdf: str | None = None
+    probe_hz: float = 1000.0
     kind: ClassVar[str] = "nic"
     streams: ClassVar[tuple[Stream, ...]] = (Stream("loop", "guest", "guest"),)
 
@@ -170,6 +169,9 @@ class LoopLoad:
             "seed": self.seed,
             "bdf": self.bdf,
         }
+
+    def sized(self, capacity_hz: float) -> "LoopLoad":
+        return share_of(self, capacity_hz, 0.25)
 
     def running(self, guest: Agent, evidence: Receiver, epoch: Epoch) -> AbstractContextManager[Running]:
         """See `lab.loads.running.run`."""

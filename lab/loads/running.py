@@ -93,7 +93,7 @@ class Running:
     ) -> None:
         self.load, self.guest, self.far, self.evidence = load, guest, far, evidence
         # for rows that neither end tells, but the controller
-        self.receiver: Receiver = Meter(counts, load.name, evidence)
+        self.receiver: Receiver = Meter(counts, load.name, evidence, evidence)
         self._epoch, self._counts = epoch, counts
         self._names = [stream.name for stream in load.streams]
 
@@ -117,9 +117,10 @@ class Running:
             else:
                 self.evidence.event("load.stalled", data | {"wanted": wanted, "timeout_s": timeout_s})
 
-    def received(self) -> dict[str, int]:
-        """Blocks received up to now, by stream."""
-        return {stream: self._counts.blocks(self._table(stream, "received")) for stream in self._names}
+    def passed(self) -> dict[str, int]:
+        """Blocks received up to now, by stream; of a stream that is only sampled, those sent."""
+        ends = {stream.name: "sent" if stream.sampled else "received" for stream in self.load.streams}
+        return {stream: self._counts.blocks(self._table(stream, end)) for stream, end in ends.items()}
 
     def wait_for_first(self, stream: str, timeout_s: float) -> bool:
         """Whether the first block of a stream was sent in time."""
@@ -188,12 +189,12 @@ def metered(
 ) -> Iterator[Running]:
     """A load about to be started, whose blocks are counted; stopped and drained when the context is left.
 
-    While it is open the links' receivers are the load's; they pass everything on.
+    While it is open the links' receivers are the load's; what is not its own they pass on.
     """
     counts, links = BlockCounts(), [guest, *([far[0]] if far else [])]
     before = [link.receiver for link in links]
     for link in links:
-        link.receiver = Meter(counts, load.name, link.receiver or evidence)
+        link.receiver = Meter(counts, load.name, evidence, link.receiver or evidence)
     side = far[1] if far else FarSide()
     running = Running(load, GuestSide(load, guest, evidence), side, evidence, epoch, counts)
     try:

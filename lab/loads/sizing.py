@@ -1,20 +1,21 @@
-"""How fast a load may be: as much as the ring holds through the expected pause. Pure arithmetic.
+"""How fast a load may be: a share of what its path carries, and no more than a ring holds. Pure arithmetic.
 
 While the guest is paused the NIC fills its ring and then drops. A loss that the ring explains
 proves nothing, so the rate is chosen such that a pause of the expected length does not fill it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from lab.loads import Load
+
+AnyLoad = TypeVar("AnyLoad", bound=Load)
 
 RING_BLOCKS = 4096
 """The longest ring of igb, igbvf and most others."""
 
 EXPECTED_PAUSE_S = 4.0
 """On the virtual bench pauses up to 1.4 s were seen (shared/virtual-bench/README.md)."""
-
-CAPACITY_HZ = 2000.0
-"""What the guest agent on the virtual bench receives, checks and sends per second, in each direction
-at the same time: at 2000/s it reached 1900/s and lost nothing; at 3000/s it still sent 2100/s."""
 
 
 @dataclass(frozen=True)
@@ -36,16 +37,16 @@ class Sizing:
         return self.ring_blocks / self.rate_hz
 
 
-def sized(
+def ring_bound(
     *,
     ring_blocks: int = RING_BLOCKS,
     expected_pause_s: float = EXPECTED_PAUSE_S,
-    capacity_hz: float = CAPACITY_HZ,
+    capacity_hz: float,
     share: float = 0.25,
     headroom: float = 0.5,
     rate_hz: float | None = None,
 ) -> Sizing:
-    """The rate for a ring, a pause and a measured capacity.
+    """The rate of a load whose blocks wait in a ring while the guest is paused.
 
     share:    of the capacity, that a load in steady state may use
     headroom: of the ring, that the expected pause may fill
@@ -67,3 +68,18 @@ def sized(
         f"the ring is full after {ring_blocks / rate:.2f} s"
     )
     return Sizing(rate, ring_blocks, expected_pause_s, explanation)
+
+
+def share_of(load: AnyLoad, capacity_hz: float, share: float) -> AnyLoad:
+    """A load at a share of what its path was measured to carry.
+
+    share: above 1 for a load whose queue is to stay full; it leaves blocks out, and counts them
+
+    Raises:
+        ValueError: if nothing passed when it was measured.
+    """
+    if capacity_hz <= 0:
+        raise ValueError(f"a path that carries {capacity_hz:g} blocks/s bears no load")
+    rate_hz = share * capacity_hz
+    text = f"{rate_hz:.3g} blocks/s: a share of {share:g} of the {capacity_hz:.3g}/s that were measured"
+    return replace(load, rate_hz=rate_hz, sizing=text)  # type: ignore[type-var]

@@ -7,7 +7,7 @@ asks for "all old QEMU arguments plus -incoming" (QEMU docs/devel/migration/CPR.
 import re
 from dataclasses import dataclass
 
-from lab.qemu.devices import IOMMUFD, Device, IommuBackend
+from lab.qemu.devices import IOMMUFD, Device, IommuBackend, TapNet
 
 AGENT_PORT = "cprlab.agent"
 STREAM_FD, STREAM_PATH = "cprlab.stream.fd", "cprlab.stream.path"
@@ -52,6 +52,11 @@ class GuestConfig:
     @property
     def console_log(self) -> str:
         return f"{self.run_dir}/console.log"
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """The taps whose descriptors QEMU inherits."""
+        return tuple(device.tap for device in self.devices if isinstance(device, TapNet))
 
     @property
     def state_file(self) -> str:

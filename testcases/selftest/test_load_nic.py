@@ -215,7 +215,7 @@ def test_a_device_that_gives_back_what_it_gets_has_one_stream(tmp_path: Path) ->
     try:
         with LoopLoad(rate_hz=200.0, seed=3).running(bench.guest, bench.evidence, bench) as load:
             load.settle(blocks=50)
-            assert load.received()["loop"] >= 50
+            assert load.passed()["loop"] >= 50
         timeline = bench.finished()
     finally:
         bench.undo.close()
@@ -229,7 +229,7 @@ def test_a_device_that_gives_back_what_it_gets_has_one_stream(tmp_path: Path) ->
 def test_loads_of_one_guest_have_names(bench: Bench) -> None:
     with pytest.raises(AgentRefusal, match="no load 'nic2' runs in this guest; running: none"):
         bench.guest.call("load_counters", load="nic2")
-    with pytest.raises(AgentRefusal, match="there is no load of kind 'floppy'; there are nic"):
+    with pytest.raises(AgentRefusal, match="there is no load of kind 'floppy'; there are nic, "):
         bench.guest.call("load_start", load="a", kind="floppy", settings={})
 
 

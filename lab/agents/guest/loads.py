@@ -38,8 +38,20 @@ def _nic(loop: Loop, out: Wire, load: str, epoch: int) -> Driven:
     return Nic(loop, out, load, epoch)
 
 
+def _block(loop: Loop, out: Wire, load: str, epoch: int) -> Driven:
+    from .block import Block
+
+    return Block(loop, out, load, epoch)
+
+
+def _gpu(loop: Loop, out: Wire, load: str, epoch: int) -> Driven:
+    from .gpu import Gpu
+
+    return Gpu(loop, out, load, epoch)
+
+
 # imported when asked for: each import costs the guest tens of milliseconds under emulation
-KINDS: Mapping[str, Kind] = {"nic": _nic}
+KINDS: Mapping[str, Kind] = {"nic": _nic, "block": _block, "gpu": _gpu}
 
 
 class Loads:

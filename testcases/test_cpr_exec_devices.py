@@ -1,0 +1,37 @@
+"""cpr-exec keeps every kind of device working: VFIO by both back-ends, vDPA, vhost, and several at once.
+
+Claims under test, from the proposal "[PATCH V2 00/11] Live update: cpr-exec" (2024-06-30): "This
+approach is very general and can be used to support a wide variety of devices that do not have hardware
+support for live migration, including but not limited to: vfio, chardev, vhost, vdpa, and iommufd"; and
+QEMU docs/devel/migration/CPR.rst. The rows are in lab/rows/table.py; `cprlab doctor --bench TARGET` says
+which of them a bench can run. The first NIC has cases of its own, test_cpr_exec_nic.py.
+"""
+
+import pytest
+
+from lab.rows.table import cases
+
+UPDATED = [(case.name, case.backend) for case in cases(refused=False) if case.name != "nic"]
+REFUSED = [(case.name, case.backend) for case in cases(refused=True)]
+
+
+@pytest.mark.parametrize("row, iommu", UPDATED, indirect=True)
+def test_dma_survives(load, update, verdict, claims):
+    """What the device has in flight when QEMU is replaced is neither lost nor damaged."""
+    with load() as running:
+        running.settle()
+        with update():
+            running.settle()
+
+    verdict(*claims())
+
+
+@pytest.mark.parametrize("row, iommu", REFUSED, indirect=True)
+def test_update_is_refused(load, update, verdict, claims):
+    """What QEMU cannot update it refuses to, with a reason; guest and devices go on as before."""
+    with load() as running:
+        running.settle()
+        with update():
+            running.settle()
+
+    verdict(*claims())
