@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from lab.agents.farend.faults import FaultyWire
+from lab.agents.faults import FaultyWire
 from lab.agents.frames import ETHERTYPE
 from lab.agents.loop import Loop
 from lab.agents.rawsock import opened

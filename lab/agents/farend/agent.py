@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..faults import FaultyWire
 from ..loop import Loop
 from ..rawsock import RawSocket
 from ..rpc import AgentError, Wire
 from ..traffic import Traffic
-from .faults import FaultyWire
 
 
 class FarEnd:

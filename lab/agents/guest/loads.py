@@ -28,6 +28,12 @@ class Driven(Protocol):
     def counters(self) -> dict[str, dict[str, int]]:
         """Counters by layer."""
 
+    def fault(self, kind: str) -> None:
+        """Have something go wrong with the next block, to see whether the lab notices.
+
+        It is told as fault.planted, which no checker reads. AgentError for a kind that it does not know.
+        """
+
 
 Kind = Callable[[Loop, Wire, str, int], Driven]
 
@@ -66,6 +72,7 @@ class Loads:
             "load_stop_sending": lambda load: self._of(load).stop_sending(),
             "load_stop": self.stop,
             "load_counters": lambda load: self._of(load).counters(),
+            "load_fault": lambda load, kind: self._of(load).fault(kind),
         }
 
     def epoch(self, number: int) -> None:

@@ -3,6 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
+from ..faults import FaultyWire
 from ..frames import ETHERTYPE
 from ..loop import Loop
 from ..rawsock import RawSocket, opened
@@ -20,6 +21,7 @@ class Nic:
         self._name = ""
         self._socket: RawSocket | None = None
         self._traffic: Traffic | None = None
+        self._faulty: FaultyWire | None = None
 
     def epoch(self, number: int) -> None:
         """Blocks sent from now on carry it."""
@@ -47,9 +49,11 @@ class Nic:
         """
         facts = self._bare(wire) if wire else self._open(chosen(None, bdf), ring_blocks)
         assert self._socket is not None
+        # where there is a far end, faults are planted there
+        self._faulty = FaultyWire(self._socket, self._out) if sends == receives else None
         self._traffic = Traffic(
             self._loop,
-            self._socket,
+            self._faulty or self._socket,
             self._out,
             load=self._load,
             sends=sends,
@@ -89,6 +93,12 @@ class Nic:
                 counters["guest-nic"] = interface.statistics()
             interface.close()
         return counters
+
+    def fault(self, kind: str) -> None:
+        """Do this to the next frame on its way to the device: see faults.FaultyWire."""
+        if self._faulty is None:
+            raise AgentError(f"the wire of {self._load} has a far end: plant {kind!r} there")
+        self._faulty.plant(kind)
 
     def _open(self, name: str, ring_blocks: int | None) -> dict[str, Any]:
         interface, rings = Interface(name), {}

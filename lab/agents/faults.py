@@ -3,9 +3,9 @@
 import contextlib
 from collections.abc import Callable
 
-from ..frames import HEADER_BYTES
-from ..rpc import AgentError, Wire
-from ..sending import Channel
+from .frames import HEADER_BYTES
+from .rpc import AgentError, Wire
+from .sending import Channel
 
 TO_GUEST = ("drop", "duplicate", "flip", "reorder", "stale")
 FROM_GUEST = ("drop", "flip")
