@@ -1,0 +1,199 @@
+"""Faults planted below the block load.
+
+Claim: each is seen for what it is, once, and a request that never comes back costs its slot and no more.
+"""
+
+import errno
+import os
+import threading
+from mmap import mmap
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from lab.agents.direct import DirectFile
+from lab.checkers.account import account
+
+from .block_bench import BYTES, SLOT, SLOTS, STREAMS, Bench, Fault, Request, flip, opener_with
+
+
+class Flipped(Fault):
+    """A byte on the medium turns over between the write and the read."""
+
+    def write(self, request: Request, data: mmap, at: int) -> int:
+        count = request(data, at)
+        if self.hits(data, at):
+            flip(self.disk, at + 1234)
+        return count
+
+
+class Lost(Fault):
+    """A write is acknowledged and never done."""
+
+    def write(self, request: Request, data: mmap, at: int) -> int:
+        return len(data) if self.hits(data, at) else request(data, at)
+
+
+class Torn(Fault):
+    """Of a write that is acknowledged, half is done."""
+
+    def write(self, request: Request, data: mmap, at: int) -> int:
+        if not self.hits(data, at):
+            return request(data, at)
+        with self.disk.open("r+b") as file:
+            file.seek(at)
+            file.write(data[: BYTES // 2])
+        return len(data)
+
+
+class Elsewhere(Fault):
+    """The block of another slot comes."""
+
+    def read(self, request: Request, into: mmap, at: int) -> int:
+        return request(into, 0 if self.hits(into, at) else at)
+
+
+class Untouched(Fault):
+    """A read is acknowledged, and no DMA came."""
+
+    def read(self, request: Request, into: mmap, at: int) -> int:
+        return len(into) if self.hits(into, at) else request(into, at)
+
+
+class HalfCame(Fault):
+    """A read is acknowledged, and half of the DMA came."""
+
+    def read(self, request: Request, into: mmap, at: int) -> int:
+        behind = into[BYTES // 2 :]
+        count = request(into, at)
+        if self.hits(into, at):
+            into[BYTES // 2 :] = behind
+        return count
+
+
+class ShortRead(Fault):
+    def read(self, request: Request, into: mmap, at: int) -> int:
+        return request(into, at) - 512 * self.hits(into, at)
+
+
+class ShortWrite(Fault):
+    def write(self, request: Request, data: mmap, at: int) -> int:
+        return request(data, at) - 512 * self.hits(data, at)
+
+
+class ReadError(Fault):
+    def read(self, request: Request, into: mmap, at: int) -> int:
+        if self.hits(into, at):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return request(into, at)
+
+
+class WriteError(Fault):
+    def write(self, request: Request, data: mmap, at: int) -> int:
+        if self.hits(data, at):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return request(data, at)
+
+
+BLOCK = SLOT + SLOTS
+"""The block that is in the slot when a fault of round 1 strikes."""
+FAULTS: list[tuple[type[Fault], int, str, str, dict[str, Any]]] = [
+    (Flipped, 1, "read", "damaged", {"first_wrong_byte": 1234, "wrong_bytes": 1}),
+    (Lost, 1, "read", "stale", {"found_block": SLOT}),
+    (Lost, 0, "read", "empty", {}),
+    (Torn, 1, "read", "torn", {"content_of_seq": SLOT}),
+    (Untouched, 1, "read", "untouched", {}),
+    (HalfCame, 1, "read", "damaged", {"untouched_sectors": 4}),
+    (Elsewhere, 1, "read", "misplaced", {"of_slot": 0}),
+    (ShortRead, 1, "read", "short", {"bytes": BYTES - 512, "wanted": BYTES}),
+    (ShortWrite, 1, "write", "short", {"bytes": BYTES - 512, "wanted": BYTES}),
+    (ReadError, 1, "read", "error", {"errno": errno.EIO, "error": "Input/output error"}),
+    (WriteError, 1, "write", "error", {"errno": errno.EIO, "error": "Input/output error"}),
+]
+
+
+@pytest.mark.parametrize(
+    "kind, round_number, stream, what, detail", FAULTS, ids=[f"{f[0].__name__} {f[1]}" for f in FAULTS]
+)
+def test_a_planted_fault_is_seen_as_what_it_is(
+    tmp_path: Path, kind: type[Fault], round_number: int, stream: str, what: str, detail: dict[str, Any]
+) -> None:
+    fault = kind(tmp_path / "disk", round_number)
+    bench = Bench(tmp_path, opener_with(fault)).run()
+    timeline = bench.finished()
+    assert fault.done.is_set()
+    (anomaly,) = timeline.of("load.anomaly")
+    told = anomaly.data
+    assert (told["load"], told["stream"], told["what"]) == ("nvme", stream, what)
+    assert detail | {"slot": SLOT} == {key: told["detail"].get(key) for key in [*detail, "slot"]}
+    received = bench.table(f"{stream}.received")
+    assert received["seq"][received["good"] == 0].tolist() == [told["seq"]]
+    block = SLOT + round_number * SLOTS
+    assert (told["seq"] if stream == "write" else told["detail"]["block"]) == block
+    other = next(s for s in STREAMS if s != stream)
+    assert bench.table(f"{other}.received")["good"].all()
+    # a failed write is not read back
+    reads, writes = (len(bench.table(f"{s}.received")["seq"]) for s in ("read", "write"))
+    assert writes - reads == (stream == "write")
+    assert timeline.of("load.stop")[0].data["totals"][stream]["anomalies"] == {what: 1}
+    assert timeline.of("load.stop")[0].data["drained"]
+
+
+class Hanging(Fault):
+    """A write that does not come back before the test is over."""
+
+    def __init__(self, disk: Path, round_number: int = 1) -> None:
+        super().__init__(disk, round_number)
+        self.released = threading.Event()
+
+    def write(self, request: Request, data: mmap, at: int) -> int:
+        if self.hits(data, at):
+            self.released.wait()
+        return request(data, at)
+
+
+def test_a_request_that_hangs_costs_its_slot_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.agents.guest.block_work.GIVE_UP_S", 0.3)
+    fault = Hanging(tmp_path / "disk")
+    bench = Bench(tmp_path, opener_with(fault))
+    bench.run(blocks=6 * SLOTS)
+    fault.released.set()
+    timeline = bench.finished()
+    sent, received = bench.table("write.sent")["seq"], bench.table("write.received")["seq"]
+    result = account(sent, received)
+    assert (result.lost, result.lost_head) == (1, (BLOCK,))
+    # the slot was never written again; all others were
+    assert sent[sent % SLOTS == SLOT].tolist() == [SLOT, BLOCK]
+    assert account(bench.table("read.sent")["seq"], bench.table("read.received")["seq"]).lost == 0
+    totals = timeline.of("load.stop")[0].data["totals"]
+    assert (totals["write"]["under_way"], totals["read"]["under_way"]) == (1, 0)
+    assert not timeline.of("load.anomaly")
+
+
+class FlushFails(DirectFile):
+    def flush(self) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+class FlushHangs(DirectFile):
+    released: ClassVar[threading.Event]
+
+    def flush(self) -> None:
+        self.released.wait()
+
+
+@pytest.mark.parametrize(
+    "opener, error", [(FlushFails, "Input/output error"), (FlushHangs, "no answer within 0.3 s")]
+)
+def test_a_flush_that_fails_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, opener: type[DirectFile], error: str
+) -> None:
+    monkeypatch.setattr("lab.agents.guest.block_work.GIVE_UP_S", 0.3)
+    monkeypatch.setattr(FlushHangs, "released", released := threading.Event(), raising=False)
+    timeline = Bench(tmp_path, opener).run().finished()
+    released.set()
+    (anomaly,) = timeline.of("load.anomaly", stream="write", what="error")
+    assert (anomaly.data["detail"]["call"], anomaly.data["detail"]["error"]) == ("flush", error)
