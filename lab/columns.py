@@ -17,6 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 BLOCKS = {"seq": "<u8", "epoch": "<u4", "t_ns": "<i8", "good": "|u1"}
 """A stream of DMA blocks: sequence, epoch, the observer's clock, 1 if every byte was right."""
 
+MEDIUM = {"slot": "<u8", "seq": "<u8", "epoch": "<u4", "t_ns": "<i8", "good": "|u1"}
+"""A medium, slot by slot: the block that lay there, 1 if it belongs there and every bit was right."""
+
 
 class Table:
     """Writes one table.
