@@ -6,10 +6,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lab.streams import GUEST
 from lab.timeline import Event
 
 Times = NDArray[np.int64]
 Pair = tuple[int, int]
+CONTROLLER = "controller"
+HOST_WALL = "host-wall"
+"""The clock by which QEMU stamps its own events."""
 
 
 class Clocks:
@@ -21,24 +25,32 @@ class Clocks:
     """
 
     def __init__(self, events: Sequence[Event]) -> None:
-        self._segments: dict[str, tuple[Times, Times]] = {}
-        self._joined: set[str] = set()
+        nowhere = np.zeros(0, np.int64)
+        self._segments: dict[str, tuple[Times, Times]] = {CONTROLLER: (nowhere, np.zeros(1, np.int64))}
+        self.standstills: list[Pair] = []
+        """When the guest's clock stood still, in controller time, where both sides of it were synced."""
         syncs: dict[str, list[Pair]] = {}
         for event in events:
             if event.kind == "clock.sync":
                 offset = int(event.data["offset_ns"])
                 syncs.setdefault(event.data["source"], []).append((event.t_ns - offset, offset))
-        stops = list(_stops(events))
-        for source, pairs in syncs.items():
-            pairs.sort()
-            parts = [(pairs[0][0], pairs[0][1])]
-            for before, after in pairwise(pairs):
-                inside = _between(stops, before, after) if source == "guest" else []
-                parts += _joined(before, after, inside) if inside else [_halfway(before, after)]
-                if inside:
-                    self._joined.add(source)
-            starts, offsets = np.array(parts, np.int64).T
-            self._segments[source] = starts[1:], offsets
+        for source in sorted(syncs, key=lambda source: source == GUEST):  # its stops are told by another's
+            stops = list(self._stops(events)) if source == GUEST else []
+            self._segments[source] = self._joined_syncs(sorted(syncs[source]), stops)
+
+    def _joined_syncs(self, pairs: Sequence[Pair], stops: Sequence[Pair]) -> tuple[Times, Times]:
+        parts = [(pairs[0][0], pairs[0][1])]
+        for before, after in pairwise(pairs):
+            inside = [one for one in stops if sum(before) < one[0] and one[1] < sum(after)]
+            if not inside:
+                parts.append(_halfway(before, after))
+                continue
+            for stood_at, offset in _joined(before, after, inside):
+                if offset > parts[-1][1]:
+                    self.standstills.append((stood_at + parts[-1][1], stood_at + offset))
+                parts.append((stood_at, offset))
+        starts, offsets = np.array(parts, np.int64).T
+        return starts[1:], offsets
 
     def knows(self, source: str) -> bool:
         """Whether the source was ever synced."""
@@ -46,7 +58,7 @@ class Clocks:
 
     def told(self, source: str) -> str:
         """Words for the source's clock, as a picture names it."""
-        stopped = ", joined over its stop" if source in self._joined else ""
+        stopped = ", joined over its stop" if source == GUEST and self.standstills else ""
         return f"{source} clock{stopped}"
 
     def controller_ns(self, source: str, t_src_ns: ArrayLike) -> Times:
@@ -73,26 +85,28 @@ class Clocks:
 
     def event_ns(self, event: Event, source: str) -> int:
         """When it happened by the source's clock; when it was heard of, if that is not known."""
-        t_src_ns = event.data.get("t_src_ns")
-        if t_src_ns is None or not self.knows(source):
+        return self._or_heard(event, source, "t_src_ns")
+
+    def qemu_ns(self, event: Event) -> int:
+        """When QEMU says that its event happened; when it was heard of, if that is not known."""
+        return self._or_heard(event, HOST_WALL, "t_host_ns")
+
+    def _or_heard(self, event: Event, source: str, field: str) -> int:
+        told_ns = event.data.get(field)
+        if told_ns is None or not self.knows(source):
             return event.t_ns
-        return int(self.controller_ns(source, t_src_ns))
+        return int(self.controller_ns(source, told_ns))
 
-
-def _stops(events: Iterable[Event]) -> Iterator[Pair]:
-    """From STOP to RESUME, in controller time."""
-    stopped: int | None = None
-    for event in events:
-        name = event.data.get("name") if event.kind == "qmp.event" else None
-        if name == "STOP":
-            stopped = event.t_ns
-        elif name == "RESUME" and stopped is not None:
-            yield stopped, event.t_ns
-            stopped = None
-
-
-def _between(stops: Iterable[Pair], before: Pair, after: Pair) -> list[Pair]:
-    return [one for one in stops if sum(before) < one[0] and one[1] < sum(after)]
+    def _stops(self, events: Iterable[Event]) -> Iterator[Pair]:
+        """From STOP to RESUME, in controller time; to the end of the update if nobody heard RESUME."""
+        stopped: int | None = None
+        for event in events:
+            name = event.data.get("name") if event.kind == "qmp.event" else event.kind
+            if name == "STOP":
+                stopped = self.qemu_ns(event)
+            elif name in ("RESUME", "cpr.ok", "cpr.fail", "cpr.info") and stopped is not None:
+                yield stopped, max(self.qemu_ns(event), stopped)
+                stopped = None
 
 
 def _halfway(before: Pair, after: Pair) -> Pair:

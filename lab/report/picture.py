@@ -3,7 +3,7 @@
 import math
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -13,8 +13,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 
+from lab.report import picture_loads as loads
 from lab.report import picture_panels as panels
-from lab.report.picture_data import Recording, Update, longest_gap
+from lab.report.picture_data import Recording, Update
 from lab.timeline import Timeline
 
 MARGIN_S = 1.0
@@ -22,18 +23,8 @@ LONGEST_WINDOW_S = 15.0
 MOST_PICTURES = 4
 TITLE_CHARACTERS = 90
 LINE_INCHES = 0.25
+STRIP_INCHES, PANEL_INCHES = 0.25, 0.36
 COLOUR = {"PASS": panels.GREEN, "FAIL": panels.RED, "UNKNOWN": "#9a6700"}
-
-PANELS: list[tuple[str, float, panels.Panel]] = [
-    ("NIC to guest", 1.0, panels.stream("to-guest")),
-    ("NIC from guest", 1.0, panels.stream("from-guest")),
-    ("guest heartbeat", 0.55, panels.heartbeat),
-    ("pinned pages", 0.75, panels.pins),
-    ("accounting", 0.75, panels.accounting),
-    ("QMP", 1.3, panels.qmp),
-    ("chardevs", 1.0, panels.chardevs),
-    ("host kernel", 0.9, panels.trace),
-]
 
 
 def draw(timeline: Timeline, folder: Path, case: str, verdict: str) -> list[Path]:
@@ -63,11 +54,11 @@ def _save(figure: Figure, folder: Path, update: Update | None) -> Path:
 
 
 def window(update: Update | None, recording: Recording) -> tuple[float, float]:
-    """What is shown in the panels, in seconds: the update, and on until the guest receives again."""
+    """What is shown in the panels, in seconds: the update, and on until every stream is received again."""
     if update is None:
         return recording.extent()
-    pause = _pause(recording, update)
-    end = max(update.end_s, pause[1]) if pause and math.isfinite(pause[1]) else update.end_s
+    ends = [end for _, end in gaps(recording, update).values() if math.isfinite(end)]
+    end = max([update.end_s, *ends])
     return update.start_s - MARGIN_S, min(end + MARGIN_S, update.start_s + LONGEST_WINDOW_S)
 
 
@@ -78,37 +69,44 @@ def chosen(updates: Sequence[Update], recording: Recording) -> list[Update]:
 
 
 def pause_s(recording: Recording, update: Update) -> float:
-    """The longest gap in the load to the guest around an update; 0 if that cannot be told.
+    """The longest gap in any stream around an update; 0 if that cannot be told.
 
-    Infinity if the guest received nothing more.
+    Infinity if something was received no more.
     """
-    gap = _pause(recording, update)
-    return gap[1] - gap[0] if gap else 0.0
+    return max((end - start for start, end in gaps(recording, update).values()), default=0.0)
 
 
-def _pause(recording: Recording, update: Update) -> tuple[float, float] | None:
+def gaps(recording: Recording, update: Update) -> dict[str, tuple[float, float]]:
+    """The longest gap around an update in what each load received, by the stream that had it.
+
+    Where only samples are looked at, a gap is between two looks, and means nothing.
+    """
     around = update.start_s - MARGIN_S, min(update.end_s + MARGIN_S, update.start_s + LONGEST_WINDOW_S)
-    found = recording.table("nic.to-guest.received", around)
-    if isinstance(found, str):
-        return None
-    return longest_gap(found[0], around[0], recording.loaded_until(around[1]))
+    found = {}
+    for load in recording.loads:
+        watched = [stream for stream in recording.of_load(load) if not stream.sampled]
+        known = {str(one): gap for one in watched if (gap := recording.gap(one, around)) is not None}
+        if known:
+            name = max(known, key=lambda one: known[one][1] - known[one][0])
+            found[name] = known[name]
+    return found
 
 
 def _figure(recording: Recording, updates: Sequence[Update], update: Update | None, title: str) -> Figure:
     with matplotlib.rc_context({"font.size": 8.5, "axes.spines.top": False, "axes.spines.right": False}):
-        heights = [0.6, *(height for _, height, _ in PANELS)]
-        head = _head(recording, update, len(updates), title)
-        figure = Figure(figsize=(13, 1.25 * sum(heights) + 1.4), layout="constrained")
-        FigureCanvasAgg(figure)
-        _title(figure, *head)
-        grid = figure.add_gridspec(len(heights), 1, height_ratios=heights)
         shown = window(update, recording)
+        rows = [*loads.panels(recording, shown), *panels.panels(recording, shown)]
+        inches = [STRIP_INCHES * max(len(recording.loads), 2), *(panel.inches for panel in rows)]
+        figure = Figure(figsize=(13, sum(inches) + PANEL_INCHES * len(inches) + 1.5), layout="constrained")
+        FigureCanvasAgg(figure)
+        _title(figure, *_head(recording, update, len(updates), title))
+        grid = figure.add_gridspec(len(inches), 1, height_ratios=inches)
         _overview(figure.add_subplot(grid[0]), recording, updates, shown)
         axes: list[Axes] = []
-        for row, (name, _, panel) in enumerate(PANELS, start=1):
+        for row, panel in enumerate(rows, start=1):
             ax = figure.add_subplot(grid[row], sharex=axes[0] if axes else None)
-            panel(ax, recording, shown)
-            ax.set_title(name, loc="left", fontsize=9, weight="bold", pad=3)
+            panel.draw(ax)
+            ax.set_title(panel.title, loc="left", fontsize=9, weight="bold", pad=3)
             axes.append(ax)
         _mark(axes, updates, shown)
         _finish(axes, shown)
@@ -116,12 +114,15 @@ def _figure(recording: Recording, updates: Sequence[Update], update: Update | No
 
 
 def _overview(ax: Axes, recording: Recording, updates: Sequence[Update], shown: tuple[float, float]) -> None:
-    """The whole case: the load towards the guest, the updates by number, what is shown below."""
+    """The whole case: what each load received, the updates by number, what is shown below."""
     extent = recording.extent()
     edges = np.linspace(*extent, 400)
-    counts = recording.counts("nic.to-guest.received", edges)
-    if counts is not None:
-        ax.stairs(counts, edges, fill=True, color=panels.BLUE, alpha=0.6)
+    names = list(reversed(recording.loads))
+    for row, load in enumerate(names):
+        counted = [recording.counts(stream.received, edges) for stream in recording.of_load(load)]
+        counts = sum((one for one in counted if one is not None), np.zeros(len(edges) - 1))
+        heights = row + 0.85 * np.minimum(counts / panels.scale([counts]), 1)
+        ax.stairs(heights, edges, baseline=row, fill=True, color=panels.BLUE, alpha=0.6)
     ax.axvspan(*shown, facecolor="none", edgecolor=panels.BLACK, linewidth=1.2)
     free = extent[0]
     for one in updates:
@@ -130,9 +131,11 @@ def _overview(ax: Axes, recording: Recording, updates: Sequence[Update], shown: 
             ax.text(one.start_s, 1.02, f"{one.number}", transform=ax.get_xaxis_transform(), weight="bold")
             free = one.start_s + 0.016 * (extent[1] - extent[0])
     ax.set_xlim(*extent)
-    ax.set_yticks([])
+    ax.set_ylim(0, max(len(names), 1))
+    ax.set_yticks([row + 0.4 for row in range(len(names))], names)
+    ax.tick_params(axis="y", length=0)
     ax.set_title(
-        "whole case: blocks received by the guest, updates numbered, the frame is shown below (s)",
+        "whole case: blocks received by load, updates numbered, the frame is shown below (s)",
         loc="left",
         fontsize=9,
         pad=12,
@@ -188,11 +191,20 @@ def _head(recording: Recording, update: Update | None, total: int, title: str) -
         told = [f"{update.mode}, update {update.number} of {total}: {update.outcome}"]
     versions = [dict(event.data) for event in recording.timeline.of("versions")][-1:]
     told += [f"QEMU {version(one.get('qemu_old'))} → {version(one.get('qemu_new'))}" for one in versions]
-    if update and math.isfinite(pause := pause_s(recording, update)) and pause:
-        told.append(f"longest gap in the load to the guest {pause * 1000:.0f} ms")
-    elif update and pause:
-        told.append("the guest received nothing more")
+    if update:
+        told += _gap_words(gaps(recording, update))
     return textwrap.fill(title, TITLE_CHARACTERS), textwrap.fill("   ·   ".join(told), 2 * TITLE_CHARACTERS)
+
+
+def _gap_words(found: Mapping[str, tuple[float, float]]) -> list[str]:
+    """The longest gap of each load, and in which stream nothing was received any more."""
+    over = {name: end - start for name, (start, end) in found.items() if math.isfinite(end)}
+    lost = ", ".join(name for name, (_, end) in found.items() if not math.isfinite(end))
+    told = ", ".join(f"{name} {length * 1000:.0f} ms" for name, length in over.items())
+    return [
+        *([f"longest gap: {told}"] if told else []),
+        *([f"nothing received any more: {lost}"] if lost else []),
+    ]
 
 
 def version(told: object) -> str:

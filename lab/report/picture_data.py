@@ -1,5 +1,6 @@
 """What the picture of a case shows: the timeline and its tables as seconds on one axis."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,18 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lab import columns
-from lab.report.clocks import Clocks
+from lab.report.clocks import HOST_WALL, Clocks
+from lab.streams import GUEST, StreamFacts, streams
 from lab.timeline import Event, Timeline
 
 Seconds = NDArray[np.float64]
-
-TABLE_CLOCKS = {
-    "nic.to-guest.sent": "far",
-    "nic.to-guest.received": "guest",
-    "nic.from-guest.sent": "guest",
-    "nic.from-guest.received": "far",
-    "pins": "host",
-}
+Columns = dict[str, NDArray[Any]]
+Gap = tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -45,16 +41,33 @@ class Update:
 
 @dataclass(frozen=True)
 class Recording:
-    """A case on one time axis; 0 is the first `cpr.invoke`, or the first event without one."""
+    """A case on one time axis; 0 is the first `cpr.invoke`, or the first event without one.
+
+    streams: what its loads declared, in order
+    sources: whose clock stamps a table; what is not named is the bench host's
+    """
 
     timeline: Timeline
     clocks: Clocks
     zero_ns: int
+    streams: tuple[StreamFacts, ...]
+    sources: Mapping[str, str]
 
     @classmethod
     def of(cls, timeline: Timeline) -> "Recording":
         start = timeline.of("cpr.invoke") or list(timeline.events[:1])
-        return cls(timeline, Clocks(timeline.events), start[0].t_ns if start else 0)
+        found = tuple(streams(timeline))
+        sources = {s.sent: s.sender for s in found} | {s.received: s.receiver for s in found}
+        return cls(timeline, Clocks(timeline.events), start[0].t_ns if start else 0, found, sources)
+
+    @property
+    def loads(self) -> list[str]:
+        """The names of the loads, in the order they were started."""
+        return list(dict.fromkeys(str(e.data.get("load", "?")) for e in self.timeline.of("load.start")))
+
+    def of_load(self, load: str) -> list[StreamFacts]:
+        """The streams of one load."""
+        return [stream for stream in self.streams if stream.load == load]
 
     def seconds(self, t_ns: int) -> float:
         """A controller time on the axis."""
@@ -64,7 +77,16 @@ class Recording:
         """An event of a source on the axis."""
         return self.seconds(self.clocks.event_ns(event, source))
 
-    def table(self, name: str, window: tuple[float, float]) -> tuple[Seconds, dict[str, NDArray[Any]]] | str:
+    def standstills(self) -> list[Gap]:
+        """When the guest's clock stood still."""
+        return [(self.seconds(start), self.seconds(end)) for start, end in self.clocks.standstills]
+
+    def pause_error_s(self) -> float:
+        """By how much the moment may be wrong at which the guest's clock began to stand still."""
+        syncs = [self.timeline.of("clock.sync", source=source) for source in (GUEST, HOST_WALL)]
+        return sum(max((int(s.data.get("error_ns", 0)) for s in told), default=0) for told in syncs) / 1e9
+
+    def table(self, name: str, window: tuple[float, float]) -> tuple[Seconds, Columns] | str:
         """Times on the axis, in order, with the columns, of about `window`; or why there is nothing.
 
         Rows are written as they are observed, so that the window is found by bisection and a table
@@ -73,7 +95,7 @@ class Recording:
         rows = self._rows(name)
         if isinstance(rows, str):
             return rows
-        source = TABLE_CLOCKS[name]
+        source = self._source(name)
         raw = rows["t_ns"]
         edges = [self._source_ns(source, window[0] - 1), self._source_ns(source, window[1] + 1)]
         first, last = (int(n) for n in np.searchsorted(raw, edges))
@@ -87,16 +109,29 @@ class Recording:
         rows = self._rows(name)
         if isinstance(rows, str):
             return None
-        at = [self._source_ns(TABLE_CLOCKS[name], float(edge)) for edge in edges]
+        at = [self._source_ns(self._source(name), float(edge)) for edge in edges]
         return np.asarray(np.maximum(np.diff(np.searchsorted(rows["t_ns"], at)), 0), np.int64)
 
-    def _rows(self, name: str) -> dict[str, NDArray[Any]] | str:
-        rows = columns.read(self.timeline.tables, name)
-        if rows is None or not len(rows["t_ns"]):
+    def gap(self, stream: StreamFacts, around: tuple[float, float]) -> Gap | None:
+        """The longest gap in what a stream received, while its load ran; None if that cannot be told."""
+        found = self.table(stream.received, around)
+        if isinstance(found, str):
+            return None
+        return longest_gap(found[0], around[0], self.loaded_until(stream.load, around[1]))
+
+    def _rows(self, name: str) -> Columns | str:
+        try:
+            rows = columns.read(self.timeline.tables, name)
+        except (ValueError, OSError, EOFError) as damage:
+            return f"{name} is damaged: {damage}"
+        if rows is None or not len(rows.get("t_ns", ())):
             return f"no rows in {name}"
-        if not self.clocks.knows(source := TABLE_CLOCKS[name]):
+        if not self.clocks.knows(source := self._source(name)):
             return f"{name}: the clock of {source} was never synced"
         return rows
+
+    def _source(self, table: str) -> str:
+        return self.sources.get(table, "host")
 
     def _source_ns(self, source: str, t_s: float) -> int:
         return self.clocks.source_ns(source, self.zero_ns + int(t_s * 1e9))
@@ -108,9 +143,10 @@ class Recording:
         first, last = self.timeline.events[0], self.timeline.events[-1]
         return self.seconds(first.t_ns), max(self.seconds(last.t_ns), self.seconds(first.t_ns) + 0.1)
 
-    def loaded_until(self, end_s: float) -> float:
-        """`end_s`, or when the load was stopped before: its silence from there on means nothing."""
-        return min([end_s, *(self.seconds(stop.t_ns) for stop in self.timeline.of("load.stop"))])
+    def loaded_until(self, load: str | None, end_s: float) -> float:
+        """`end_s`, or when a load (None: any) was stopped before: silence from there on means nothing."""
+        stops = self.timeline.of("load.stop", **({} if load is None else {"load": load}))
+        return min([end_s, *(self.seconds(stop.t_ns) for stop in stops)])
 
     def updates(self) -> list[Update]:
         """The updates in order."""
@@ -154,7 +190,8 @@ def qmp_ticks(recording: Recording) -> list[Tick]:
             text = event.kind.removeprefix("qmp.")
         else:
             continue
-        ticks.append(Tick(recording.seconds(event.t_ns), f"QMP {side}", text, text == "failed"))
+        at = recording.seconds(recording.clocks.qemu_ns(event))
+        ticks.append(Tick(at, f"QMP {side}", text, text == "failed"))
     return ticks
 
 
@@ -170,6 +207,39 @@ def chardev_ticks(recording: Recording) -> list[Tick]:
         for event in recording.timeline.starting("chardev.")
         if event.kind != "chardev.report"
     ]
+
+
+def chardev_names(recording: Recording) -> list[str]:
+    """The chardevs of which anything is known."""
+    return sorted({str(event.data.get("chardev", "?")) for event in recording.timeline.starting("chardev.")})
+
+
+def chardev_lines(recording: Recording, chardev: str, window: tuple[float, float]) -> Seconds:
+    """When the host received lines from the guest; nothing where that was not recorded."""
+    found = recording.table(f"chardev.{chardev}.received", window)
+    return np.zeros(0) if isinstance(found, str) else found[0]
+
+
+def load_ticks(recording: Recording, stream: StreamFacts) -> list[Tick]:
+    """What a load told that is not as it should be."""
+    ticks = []
+    for event in recording.timeline.starting("load."):
+        if event.kind not in ("load.anomaly", "load.stalled", "load.unreachable"):
+            continue
+        if event.data.get("load") != stream.load or event.data.get("stream", stream.name) != stream.name:
+            continue
+        what = str(event.data.get("what", event.kind.removeprefix("load.")))
+        ticks.append(Tick(recording.when(event, stream.receiver), str(stream), what, bad=True))
+    return ticks
+
+
+def unseen(timeline: Timeline, witness: str, what: str) -> str:
+    """Why a witness saw nothing of something; "" if it watched."""
+    if blind := timeline.of("witness.blind", witness=witness):
+        return f"the witness {witness} went blind: {blind[0].data.get('reason', 'no reason given')}"
+    return (
+        "" if timeline.of("witness.start", witness=witness) else f"no witness watched the {what} in this case"
+    )
 
 
 def trace_ticks(recording: Recording) -> list[Tick]:
