@@ -15,14 +15,9 @@ from lab.checkers.findings import Findings
 from lab.checkers.pauses import pauses
 from lab.checkers.tables import PINS, whole
 from lab.checkers.updates import Update, updates
+from lab.stream_numbers import blocks_inside, in_flight_at_pause, share_with_dma, table
+from lab.streams import StreamFacts, streams
 from lab.timeline import Timeline
-
-_TABLES = {
-    "nic.to-guest.sent": "far",
-    "nic.to-guest.received": "guest",
-    "nic.from-guest.sent": "guest",
-    "nic.from-guest.received": "far",
-}
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,8 @@ class Measurement:
 
 def measure(timeline: Timeline) -> list[Measurement]:
     """All pauses by clock, and what was counted, in a fixed order."""
-    return [*_updates(timeline), *_blocks(timeline), *_pins(timeline), *_processes(timeline)]
+    loads = (number for stream in streams(timeline) for number in _stream(timeline, stream))
+    return [*_updates(timeline), *loads, *_pins(timeline), *_processes(timeline)]
 
 
 def _updates(timeline: Timeline) -> Iterator[Measurement]:
@@ -56,16 +52,35 @@ def _updates(timeline: Timeline) -> Iterator[Measurement]:
             yield Measurement(f"{update.name}: pause, {pause.name}", pause.seconds, "s", pause.clock)
 
 
-def _blocks(timeline: Timeline) -> Iterator[Measurement]:
-    for table, clock in _TABLES.items():
-        columns = whole(Findings(""), timeline, table)
-        if columns is None:
-            continue
-        blocks = len(columns["t_ns"])
-        yield Measurement(f"{table}: blocks", blocks, "blocks", clock)
-        seconds = int(columns["t_ns"][-1] - columns["t_ns"][0]) / 1e9
+def _stream(timeline: Timeline, stream: StreamFacts) -> Iterator[Measurement]:
+    """One stream: over the whole case, and at each update. Its longest gaps are among the pauses."""
+    sent, received = table(timeline, stream.sent), table(timeline, stream.received)
+    if sent is not None:
+        blocks, seconds = len(sent["t_ns"]), int(sent["t_ns"][-1] - sent["t_ns"][0]) / 1e9
+        yield Measurement(f"{stream}: sent", blocks, "blocks", stream.sender)
         if seconds > 0:
-            yield Measurement(f"{table}: rate", (blocks - 1) / seconds, "blocks/s", clock)
+            yield Measurement(f"{stream}: rate reached", (blocks - 1) / seconds, "blocks/s", stream.sender)
+    if received is not None:
+        blocks = len(received["t_ns"])
+        what = "looked at" if stream.sampled else "received"
+        yield Measurement(f"{stream}: {what}", blocks, "blocks", stream.receiver)
+        if stream.block_bytes is not None and not stream.sampled:
+            size = blocks * stream.block_bytes
+            yield Measurement(f"{stream}: bytes received", size, "bytes", stream.receiver)
+    for update in updates(timeline):
+        if update.end is not None:
+            yield from _stream_at(timeline, stream, update)
+
+
+def _stream_at(timeline: Timeline, stream: StreamFacts, update: Update) -> Iterator[Measurement]:
+    name = f"{update.name}: {stream}"
+    if (inside := blocks_inside(timeline, stream, update)) is not None:
+        what = "looked at" if stream.sampled else "received"
+        yield Measurement(f"{name}, {what} inside the update", inside, "blocks", stream.receiver)
+    if (share := share_with_dma(timeline, stream, update)) is not None and stream.outside:
+        yield Measurement(f"{name}, share of the update with DMA", 100 * share, "%", stream.outside[1])
+    if (flying := in_flight_at_pause(timeline, stream, update)) is not None:
+        yield Measurement(f"{name}, in flight when the guest was paused", flying, "blocks", stream.receiver)
 
 
 def _pins(timeline: Timeline) -> Iterator[Measurement]:
