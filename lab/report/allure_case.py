@@ -14,7 +14,7 @@ from allure_commons.types import AttachmentType
 from lab.errors import Inconclusive
 from lab.report import tables
 from lab.report.case_folder import CaseFolder, Measured, last, new_argv, old_argv
-from lab.report.labels import labels, severity
+from lab.report.labels import labels, severity, titled
 from lab.report.picture import draw
 from lab.report.reproduce import command_line, script
 from lab.timeline import Timeline
@@ -58,6 +58,8 @@ def label(timeline: Timeline, checkers: Sequence[str]) -> None:
     for name, value in labels(timeline).items():
         allure.dynamic.label(name, value)
     allure.dynamic.severity(severity(checkers))
+    if nodeid := last(timeline, "case").get("nodeid"):
+        allure.dynamic.title(titled(timeline, str(nodeid).split("::")[-1]))
 
 
 def step(verdict: Verdict) -> None:
@@ -116,6 +118,7 @@ def show_unjudged(folder: Path) -> None:
     """For a case that died before its verdict: labels, picture and commands as far as they go."""
     case = CaseFolder(folder)
     timeline = case.timeline()
+    label(timeline, [])
     _attach_pictures(_pictures(case, timeline, "NOT JUDGED"))
     show_commands(folder)
 

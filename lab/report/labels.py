@@ -11,6 +11,8 @@ from lab.timeline import Timeline
 
 SEVERITY = {
     "dma": "blocker",
+    "medium": "blocker",
+    "frames": "blocker",
     "sameguest": "blocker",
     "update": "blocker",
     "pages": "critical",
@@ -27,12 +29,14 @@ SEVERITY = {
 }
 """By kind of damage: wrong data or a lost guest, a lost guarantee, an inconvenience."""
 
+PLACES = ("epic", "feature", "story", "parentSuite", "suite", "subSuite", "severity", "host", "thread")
+"""What Allure itself reads; a parameter of such a name must not move the case."""
 ORDER = ["blocker", "critical", "normal", "minor", "trivial"]
 
 
 def severity(checkers: Iterable[str]) -> str:
     """The worst that could come of the claims that were judged, by how their names begin."""
-    plain = ["".join(c for c in name.lower() if c.isalnum()) for name in checkers]
+    plain = [_plain(name) for name in checkers]
     found = {level for name in plain for start, level in SEVERITY.items() if name.startswith(start)}
     return min(found or {"normal"}, key=ORDER.index)
 
@@ -57,14 +61,41 @@ def short_version(told: object) -> str:
     return str(told).removeprefix("QEMU emulator version ")
 
 
+def titled(timeline: Timeline, name: str) -> str:
+    """The case's name, and those words of its parameters that it does not hold yet."""
+    words = [value for value in _parameters(timeline).values() if isinstance(value, str)]
+    missing = [word for word in dict.fromkeys(words) if _plain(word) not in _plain(name)]
+    return f"{name}: {', '.join(missing)}" if missing else name
+
+
 def _of_case(data: Mapping[str, Any]) -> dict[str, str]:
-    parameters = data.get("parameters") or {}
+    """Where it stands, and a label for each parameter, whatever they are called."""
+    parameters = _parameters_of(data)
     bench = str(data.get("bench", "unknown bench"))
     story = " ".join(str(data.get("claim", "")).split())
     return {
-        "feature": str(parameters.get("iommu", "no IOMMU back-end")),
+        **{name: str(value) for name, value in parameters.items() if name not in PLACES},
+        "feature": _first(parameters, ("backend",), "no back-end"),
         "story": story.split(". ")[0].rstrip(".") or "no claim",
         "parentSuite": bench,
-        "suite": str(parameters.get("device", "NIC")),
+        "suite": _first(parameters, ("devices", "row"), "no device"),
         "bench": bench,
     }
+
+
+def _parameters(timeline: Timeline) -> Mapping[str, Any]:
+    cases = timeline.of("case")
+    return _parameters_of(cases[-1].data) if cases else {}
+
+
+def _parameters_of(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    told = data.get("parameters")
+    return told if isinstance(told, Mapping) else {}
+
+
+def _first(parameters: Mapping[str, Any], names: Iterable[str], otherwise: str) -> str:
+    return next((str(parameters[name]) for name in names if parameters.get(name)), otherwise)
+
+
+def _plain(text: str) -> str:
+    return "".join(c for c in text.lower() if c.isalnum())

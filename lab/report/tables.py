@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.report.case_folder import Measured
+from lab.streams import GUEST
 from lab.verdict import Outcome, Verdict
 
 STYLE = """<style>
@@ -19,6 +20,7 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; }
 
 # allure forbids line breaks in the tables of a description, and cuts them off at the right
 WRAP = 'style="white-space: normal; overflow-wrap: break-word"'
+STANDSTILL = "<p>The guest's clock stands still while the guest is paused: no time by it holds the pause.</p>"
 COLOUR = {Outcome.PASS: "#00704f", Outcome.FAIL: "#b34700", Outcome.UNKNOWN: "#805600"}
 
 
@@ -49,11 +51,10 @@ def verdict_text(verdicts: Sequence[Verdict]) -> str:
 
 def measurement_table(measurements: Iterable[Measured]) -> str:
     """Numbers, each with the clock it was taken by: numbers of different clocks do not compare."""
-    rows = [
-        (html.escape(m.name), number(m.value), html.escape(m.unit), html.escape(m.clock))
-        for m in measurements
-    ]
-    return _table(("measured", "value", "unit", "by the clock of"), rows)
+    told = list(measurements)
+    rows = [(html.escape(m.name), number(m.value), html.escape(m.unit), html.escape(m.clock)) for m in told]
+    still = any(m.unit == "s" and m.clock == GUEST for m in told)
+    return _table(("measured", "value", "unit", "by the clock of"), rows) + (STANDSTILL if still else "")
 
 
 def number(value: float) -> str:

@@ -12,8 +12,9 @@ from lab.errors import BenchError
 from lab.report import allure_config, allure_tool, tables
 from lab.report.case_folder import CaseFolder, Measurement
 from lab.report.html import without_analytics
-from lab.report.labels import labels, severity
+from lab.report.labels import labels, severity, titled
 from lab.report.reproduce import script
+from lab.timeline import Event, Timeline
 from lab.verdict import Outcome, Verdict
 from testcases.selftest.report_handmade import recording
 
@@ -74,7 +75,47 @@ def test_labels_follow_the_conventions(tmp_path: Path) -> None:
     found = labels(recording(tmp_path, tables=False))
     assert found["epic"] == "cpr-exec" and found["feature"] == "type1"
     assert found["story"] == "DMA goes on" and found["parentSuite"] == "virtual"
+    assert found["suite"] == "igb" and found["row"] == "nic"
     assert found["qemu_new"] == "11.1.4"
+
+
+def case(**data: object) -> Timeline:
+    return Timeline((Event(0, 0, "case", data),))
+
+
+def test_labels_follow_whatever_the_parameters_are() -> None:
+    """Each is a label; none can move the case to another place in the report."""
+    told = {"row": "nvme", "backend": "iommufd", "devices": "NVMe", "depth": 32, "epic": "x"}
+    found = labels(case(bench="virtual", claim="", parameters=told))
+    assert (found["feature"], found["suite"], found["epic"]) == ("iommufd", "NVMe", "control")
+    assert (found["row"], found["backend"], found["devices"], found["depth"]) == (
+        "nvme",
+        "iommufd",
+        "NVMe",
+        "32",
+    )
+    plain = labels(case(parameters=None))
+    assert (plain["feature"], plain["suite"]) == ("no back-end", "no device")
+    assert labels(case(parameters={"row": "vdpa"}))["suite"] == "vdpa"
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "title"),
+    [
+        ("test_x[nvme-type1]", {"row": "nvme", "backend": "type1", "devices": "NVMe"}, "test_x[nvme-type1]"),
+        (
+            "test_x[all-vdpa]",
+            {"row": "all", "devices": "NIC, NVMe", "mib": 256},
+            "test_x[all-vdpa]: NIC, NVMe",
+        ),
+        ("test_x", {"row": "nic", "backend": "type1"}, "test_x: nic, type1"),
+        ("test_x", {}, "test_x"),
+    ],
+)
+def test_a_title_tells_what_the_name_does_not(name: str, parameters: dict[str, object], title: str) -> None:
+    """Words only: numbers vary between benches."""
+    assert titled(case(parameters=parameters), name) == title
+    assert titled(Timeline(()), name) == name
 
 
 @pytest.mark.parametrize(
@@ -82,6 +123,7 @@ def test_labels_follow_the_conventions(tmp_path: Path) -> None:
     [
         (["logs_clean", "dma_intact_to_guest"], "blocker"),
         (["pages_stayed_pinned"], "critical"),
+        (["medium_intact(nvme)"], "blocker"),
         ([], "normal"),
     ],
 )
@@ -99,6 +141,15 @@ def test_tables_escape_and_put_the_bad_first() -> None:
     page = tables.verdict_table(verdicts)
     assert "<script>" not in page and page.index("FAIL") < page.index("PASS") and "and 3 more" in page
     assert tables.verdict_text(verdicts).startswith("FAIL b")
+
+
+@pytest.mark.parametrize(
+    ("clock", "unit", "told"), [("guest", "s", True), ("guest", "kB", False), ("far", "s", False)]
+)
+def test_a_time_by_the_guests_clock_says_what_it_lacks(clock: str, unit: str, told: bool) -> None:
+    """It stands still while the guest is paused."""
+    page = tables.measurement_table([Measurement("gap", 0.002, unit, clock)])
+    assert ("stands still" in page) is told
 
 
 def test_a_damaged_folder_reads_as_nothing(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from lab.report.case_folder import Measurement
 from lab.report.pytest_run import run_record
 from lab.timeline import Event
 from lab.verdict import Outcome, Verdict, raise_for
-from testcases.selftest.report_handmade import recording
+from testcases.selftest.report_handmade import GPU, NIC, NVME, recording
 
 GOOD = Verdict("dma_intact", Outcome.PASS, "7,250 blocks intact", (3,))
 PAUSE = Measurement("guest pause", 0.43, "s", "guest")
@@ -34,7 +34,8 @@ def case(request):
     run = run_record(request.config)
     run.note(bench="virtual", versions={"qemu_old": "11.1.3"}, seed=7)
     folder = run.new_case_folder(request.node.nodeid)
-    events = recording(folder).events
+    nodeid = request.node.nodeid
+    events = recording(folder, loads=(NIC, NVME, GPU), nodeid=nodeid).events
     lines = [json.dumps({"index": e.index, "t_ns": e.t_ns, "kind": e.kind, "data": e.data}) for e in events]
     (folder / "timeline.jsonl").write_text("".join(f"{line}\\n" for line in lines))
     (folder / "console-guest.log").write_text("Linux version 7.3.4")
@@ -121,22 +122,22 @@ def test_allure_is_told_what_each_verdict_means(run: Path) -> None:
     results = [json.loads(path.read_text()) for path in (run / "allure-results").glob("*-result.json")]
     by_name = {result["name"]: result for result in results}
     assert {name: result["status"] for name, result in by_name.items()} == {
-        "test_survives[type1]": "passed",
-        "test_loses": "failed",
-        "test_unsure": "broken",
+        "test_survives[type1]: nic, igb": "passed",
+        "test_loses: nic, type1, igb": "failed",
+        "test_unsure: nic, type1, igb": "broken",
         "test_dead": "broken",
     }
-    steps = [(step["name"], step["status"]) for step in by_name["test_loses"]["steps"]]
+    steps = [(step["name"], step["status"]) for step in by_name["test_loses: nic, type1, igb"]["steps"]]
     assert steps == [
         ("dma_intact: 7,250 blocks intact", "passed"),
         ("dma_intact_back: 3 of 4096 blocks lost: seq 2011", "failed"),
     ]
-    assert by_name["test_unsure"]["steps"][0]["status"] == "broken"
-    labels = {label["name"]: label["value"] for label in by_name["test_loses"]["labels"]}
+    assert by_name["test_unsure: nic, type1, igb"]["steps"][0]["status"] == "broken"
+    labels = {label["name"]: label["value"] for label in by_name["test_loses: nic, type1, igb"]["labels"]}
     assert (labels["epic"], labels["feature"], labels["severity"]) == ("cpr-exec", "type1", "blocker")
-    attached = {one["name"] for one in by_name["test_loses"]["attachments"]}
+    attached = {one["name"] for one in by_name["test_loses: nic, type1, igb"]["attachments"]}
     assert {"verdicts", "picture: update-1", "reproduce.sh", "command of new QEMU"} <= attached
-    [parameter] = by_name["test_survives[type1]"]["parameters"]
+    [parameter] = by_name["test_survives[type1]: nic, igb"]["parameters"]
     assert parameter["name"] == "iommu"  # nothing that varies: history hangs on the parameters
 
 
@@ -148,7 +149,7 @@ def test_a_browser_shows_cases_verdicts_and_the_picture(run: Path, tmp_path: Pat
     [page] = [
         key
         for key, case in json.loads((run / "report/test-results.json").read_text())["byId"].items()
-        if case["name"] == "test_loses"
+        if case["name"] == "test_loses: nic, type1, igb"
     ]
     shown = dump(run, tmp_path / "profile", f"#{page}")
     for text in ("Product defect", "dma_intact_back", "3 of 4096 blocks lost", "guest pause", "reproduce.sh"):
