@@ -16,6 +16,7 @@ from lab.drivers import target_file
 from lab.drivers.labgrid_host import AssignableFunction, BenchHost
 from lab.drivers.labgrid_strategy import BenchStrategy
 from lab.drivers.labgrid_virtual import VirtualBenchDriver
+from lab.drivers.screen import Screen
 from lab.drivers.ssh import HostConnection
 from lab.drivers.target_file import TargetFile
 from lab.drivers.wire import WireProtocol
@@ -69,6 +70,10 @@ class Bench:
     def wire(self, name: str) -> WireProtocol:
         """The wire of a function; LabUsageError if it has none."""
         return self.host.wire(name)
+
+    def screen(self, name: str) -> Screen:
+        """The display of a function; LabUsageError if nothing looks at it."""
+        return self.host.screen(name)
 
     @property
     def console_log(self) -> Path | None:

@@ -13,6 +13,7 @@ from labgrid.resource import NetworkService, Resource
 
 from lab.drivers.endpoint import Endpoint
 from lab.drivers.labgrid_virtual import VirtualBenchDriver
+from lab.drivers.screen import Screen
 from lab.drivers.ssh import HostConnection
 from lab.drivers.wire import PacketWire, WireProtocol
 from lab.errors import BenchError, LabUsageError
@@ -148,6 +149,22 @@ class BenchHost(Driver):
             return self.machine.wire(wire)
         raise LabUsageError(
             f"function {name!r} of target {self.target.name} has no wire; the target file says {wire!r}"
+        )
+
+    def screen(self, name: str) -> Screen:
+        """The display of a function.
+
+        Raises:
+            LabUsageError: nothing here looks at it.
+            BenchError: the function has none.
+        """
+        function = self.function(name)
+        if isinstance(self.machine, VirtualBenchDriver):
+            return self.machine.screen(function.bdf)
+        raise LabUsageError(
+            f"nothing looks at the display of {name!r} of target {self.target.name}: on real hardware that "
+            "takes a capture card (HDMI to V4L2) on the controller, and cprlab has no driver for one yet; "
+            "it would be a lab.drivers.screen.Screen"
         )
 
     def _endpoint(self) -> Endpoint:

@@ -20,8 +20,9 @@ from lab import images
 from lab.drivers.acceleration import Acceleration, acceleration
 from lab.drivers.endpoint import Endpoint
 from lab.drivers.run_dirs import console_log, private_run_dir
+from lab.drivers.screen import MonitorScreen
 from lab.drivers.virtual_argv import Machine
-from lab.drivers.virtual_devices import WIRE_FAR, WIRE_QEMU, Device, wire_path
+from lab.drivers.virtual_devices import MODELS, WIRE_FAR, WIRE_QEMU, Device, bdf, wire_path
 from lab.drivers.virtual_machine import VirtualMachine
 from lab.drivers.virtual_seed import KeyPair
 from lab.drivers.wire import UnixWire
@@ -141,6 +142,18 @@ class VirtualBenchDriver(ConsoleExpectMixin, Driver, PowerProtocol, ConsoleProto
             raise BenchError(f"the virtual bench has no wire {name!r}, only: {', '.join(wires) or 'none'}")
         run_dir = self.vm.machine.run_dir
         return UnixWire(wire_path(run_dir, name, WIRE_FAR), wire_path(run_dir, name, WIRE_QEMU))
+
+    def screen(self, at: str) -> MonitorScreen:
+        """The display of the function at this address.
+
+        Raises:
+            BenchError: there is none.
+        """
+        devices = self._devices()
+        for index, device in enumerate(devices):
+            if MODELS[device.model].has_screen and bdf(devices, index) == at:
+                return MonitorScreen(self.vm.machine.monitor, device.name)
+        raise BenchError(f"the virtual bench has no display at {at}")
 
     def resolve_conflicts(self, client: Driver) -> None:
         """Several drivers may use it at once: nobody takes the console from anybody."""
