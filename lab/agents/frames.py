@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from .pattern import Pattern
 
 ETHERTYPE = 0x88B5
-STREAMS = {"to-guest": 1, "from-guest": 2, "write": 3, "loop": 5}
+STREAMS = {"to-guest": 1, "from-guest": 2, "write": 3, "copy": 4, "loop": 5}
 SMALLEST = 64
 HEADER_BYTES = 38
 _FIXED, _NUMBERS, _CRC, _SEQ = Struct(">H4sBB"), Struct("<IQ"), Struct("<I"), Struct("<Q")
