@@ -56,7 +56,7 @@ def sign_of_life(timeline: Timeline, watched: str) -> SignOfLife | None:
         chardev = watched.removeprefix("chardev.")
         return SignOfLife("line", f"lines from the guest ({chardev})", f"{watched}.received", "host", "pins")
     facts = stream(timeline, watched)
-    if facts is None or facts.sender != GUEST or facts.receiver == GUEST:
+    if facts is None or facts.sampled or facts.sender != GUEST or facts.receiver == GUEST:
         return None
     control = f"{facts.load}.to-guest.sent"
     return SignOfLife(

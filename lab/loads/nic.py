@@ -85,7 +85,7 @@ class NicLoad:
     sizing: str = ""
     bdf: str | None = None
     wire: str = ""
-    probe_hz: float = 1000.0
+    probe_hz: float = 600.0
     kind: ClassVar[str] = "nic"
 
     @property
@@ -156,7 +156,7 @@ class LoopLoad:
     seed: int = 1
     sizing: str = ""
     bdf: str | None = None
-    probe_hz: float = 1000.0
+    probe_hz: float = 600.0
     kind: ClassVar[str] = "nic"
     streams: ClassVar[tuple[Stream, ...]] = (Stream("loop", "guest", "guest"),)
 
