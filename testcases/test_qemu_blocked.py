@@ -1,0 +1,140 @@
+"""What a real QEMU on the controller says against an update: no bench, no guest, no KVM.
+
+QEMU comes from the bench's root file system and runs under TCG.
+"""
+
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from lab import images
+from lab.drivers.agent import HostAgent, Spawned
+from lab.drivers.ssh import HostConnection
+from lab.drivers.ssh_channel import Completed
+from lab.errors import BenchError
+from lab.images.controller_qemu import qemu_argv, qemu_env
+from lab.qemu.argv import GuestConfig, with_descriptors
+from lab.qemu.blocked import blocked_reasons
+from lab.qemu.devices import Device, IommuBackend
+
+
+@dataclass(frozen=True)
+class Other:
+    """A device that is no class of the lab's: its words after -device."""
+
+    words: tuple[str, ...]
+    by_vfio: ClassVar[bool] = False
+
+    def argv(self, number: int, iommu: IommuBackend) -> list[str]:
+        return ["-device", *self.words]
+
+
+class Here(HostConnection):
+    """The controller as the host."""
+
+    def __init__(self) -> None: ...
+
+    def run(
+        self, argv: Sequence[str], timeout_s: float = 30.0, input: bytes | str | None = None
+    ) -> Completed:
+        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=timeout_s)
+        return Completed(done.returncode, done.stdout, done.stderr)
+
+    def check(self, argv: Sequence[str], timeout_s: float = 30.0, input: bytes | str | None = None) -> str:
+        return self.run(argv, timeout_s).stdout
+
+    def stream_unix(self, path: str) -> socket.socket:
+        stream = socket.socket(socket.AF_UNIX)
+        try:
+            stream.connect(path)
+        except OSError:
+            stream.close()
+            raise
+        return stream
+
+
+class Starter(HostAgent):
+    """Starts QEMU on the controller."""
+
+    def __init__(self, folder: Path) -> None:
+        self.log, self.root = folder / "qemu.log", images.ensure_root().root_dir
+        self.argv: list[str] = []
+
+    def spawn(
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        sockets: Sequence[str] = (),
+        taps: Sequence[str] = (),
+    ) -> Spawned:
+        ours, theirs = socket.socketpair()
+        filled = with_descriptors(list(argv[1:]), {"stream-fd": theirs.fileno()})
+        self.argv = ["max" if word == "host" else word for word in filled]  # TCG has no host CPU
+        with self.log.open("wb") as log, ours, theirs:
+            self.qemu = subprocess.Popen(
+                [*qemu_argv(self.root), *self.argv],
+                env=qemu_env(self.root),
+                stderr=log,
+                pass_fds=[theirs.fileno()],
+            )
+        return Spawned(self.qemu.pid, {}, tuple(self.argv), str(self.log))
+
+    def reap(self, pid: int, wait_s: float = 10.0) -> dict[str, Any]:
+        try:
+            return {"status": self.qemu.wait(wait_s), "signal": None}
+        except subprocess.TimeoutExpired:
+            raise BenchError("it still runs") from None
+
+    def kill(self, pid: int) -> dict[str, Any]:
+        self.qemu.kill()
+        return self.reap(pid)
+
+
+@pytest.fixture
+def starter(tmp_path: Path) -> Iterator[Starter]:
+    starter = Starter(tmp_path)
+    yield starter
+    assert starter.qemu.poll() is not None, "QEMU is left behind"
+
+
+def asked(starter: Starter, folder: Path, *devices: Device, mode: str = "cpr-exec") -> list[str]:
+    config = GuestConfig("/none", "/none", str(folder / "run"), "type1", devices, accel="tcg")
+    return blocked_reasons(Here(), starter, config, "qemu", mode)
+
+
+def test_a_plain_guest_is_not_blocked_and_does_not_run(starter: Starter, tmp_path: Path) -> None:
+    assert asked(starter, tmp_path) == []
+    assert starter.argv[-1] == "-S" and "-kernel" not in starter.argv
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_device_that_cannot_be_migrated_is_named(starter: Starter, tmp_path: Path) -> None:
+    assert asked(starter, tmp_path, Other(("amd-iommu",))) == ["non-migratable device: amd-iommu"]
+
+
+def test_a_blocker_of_one_mode_blocks_that_mode_alone(starter: Starter, tmp_path: Path) -> None:
+    """Private memory is lost by both; 11.1.3 refuses it for cpr-transfer only, so preflight has to look."""
+    private = "ivshmem-plain,memdev=more,master=on", "-object", "memory-backend-ram,id=more,size=16M"
+    [transfer] = asked(starter, tmp_path, Other(private), mode="cpr-transfer")
+    assert "Memory region more is not compatible with CPR" in transfer
+    assert asked(starter, tmp_path, Other(private)) == []
+
+
+def test_a_qemu_that_does_not_start_is_told_with_its_last_words(starter: Starter, tmp_path: Path) -> None:
+    with pytest.raises(
+        BenchError, match=r"^qemu cannot be asked .*ended with 1; it said last: .*'nonesuch' is not a valid"
+    ) as error:
+        asked(starter, tmp_path, Other(("nonesuch",)))
+    assert "\n" not in str(error.value)
+
+
+def test_a_mode_that_qemu_does_not_know_is_an_error(starter: Starter, tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match="cpr-nonesuch"):
+        asked(starter, tmp_path, mode="cpr-nonesuch")
