@@ -13,10 +13,14 @@ NEIGHBOURS = (-1, -2, 1, 2)
 """Pictures, counted from the one that was seen, that may lie in a buffer of the guest."""
 
 
+FEW_COLOURS = 16
+"""A picture of the load has thousands; a text (QEMU's, on a display that was reset) or one colour has few."""
+
+
 class Seen(NamedTuple):
     """What is on a screenshot.
 
-    what: "good" (every pixel), "blank" (no picture of the load: one colour, or another size),
+    what: "good" (every pixel), "blank" (no picture of the load: a few colours, or another size),
           "torn" (every pixel is of one of two pictures), or "damaged"
     seq:  the picture it most probably is; None if nothing tells
     """
@@ -77,7 +81,7 @@ class PictureReader:
 
 
 def _without_marks(shot: Pixels) -> Seen:
-    if (shot == shot[0, 0]).all():
-        return Seen("blank", None, 0, {"colour": shot[0, 0].tolist()})
-    start = shot[0, :MARK_PIXELS].tobytes().hex()
-    return Seen("damaged", None, 0, {"start": start, "colours": len(np.unique(shot.reshape(-1, 3), axis=0))})
+    colours = len(np.unique(shot.reshape(-1, 3), axis=0))
+    if colours <= FEW_COLOURS:
+        return Seen("blank", None, 0, {"colours": colours, "first": shot[0, 0].tolist()})
+    return Seen("damaged", None, 0, {"colours": colours, "start": shot[0, :MARK_PIXELS].tobytes().hex()})

@@ -115,6 +115,23 @@ TABLE = [
         late_by(2500),
         updates=2,
     ),
+    case("it lags by little more than that", FAIL, "ms old", late_by(2100), updates=2),
+    case(
+        "it lags by more, but the guest's clock is not known that well",
+        UNKNOWN,
+        "no picture of epoch 3",
+        late_by(2200),
+        lambda s: s.change("clock.sync", {"source": "guest"}, error_ns=300 * MS),
+        updates=2,
+    ),
+    case(
+        "it lags, and the guest's clock may have stood still since it was compared",
+        UNKNOWN,
+        "not compared after update 1",
+        late_by(1900),
+        compared_only_at_first,
+        updates=2,
+    ),
     case("the display stands still from an update on", FAIL, "ms old", frozen_from(STOP), updates=2),
     case(
         "it stands still from the last update on, and the load says so",
@@ -228,6 +245,12 @@ TABLE = [
         lambda s: s.set_rows(SENT, "seq", 5, 4),
     ),
     case(
+        "the guest's clock runs backwards",
+        UNKNOWN,
+        "not in order",
+        lambda s: s.set_rows(SENT, "t_ns", 5, 0),
+    ),
+    case(
         "the controller's clock runs backwards",
         UNKNOWN,
         "runs backwards",
@@ -243,6 +266,18 @@ TABLE = [
 @pytest.mark.parametrize("spoil, outcome, says, updates", TABLE)
 def test_frames_shown(tmp_path: Path, spoil: Any, outcome: Any, says: str, updates: int) -> None:
     hold(FramesShown(), tmp_path, spoil, updates, outcome, says)
+
+
+@pytest.mark.parametrize("until, outcome", [(1900, PASS), (2050, FAIL)])
+def test_a_display_may_stand_still_while_the_guest_may(tmp_path: Path, until: float, outcome: Any) -> None:
+    """Looks at 1850 and 2020 ms; the update ends at 1700, and 200 ms later pictures are old again."""
+
+    def behind(story: Story) -> None:
+        ms = seen_ms(story)
+        show(story, np.where(ms <= until, np.minimum(ms - 20, INVOKE - 250), ms - 20))
+
+    says = "were over 200 ms old" if outcome is FAIL else "every pixel right"
+    hold(FramesShown(stale_ms=200), tmp_path, (frames, behind), 1, outcome, says)
 
 
 def test_a_display_lives_through_a_refusal_that_was_expected(tmp_path: Path) -> None:

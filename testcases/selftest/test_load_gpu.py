@@ -110,6 +110,13 @@ def test_one_colour_is_blank(colour: int) -> None:
     assert READER.look(np.full((HEIGHT, WIDTH, 3), colour, np.uint8))[:2] == ("blank", None)
 
 
+def test_a_text_of_qemu_is_blank() -> None:
+    """Source: a screenshot of QEMU 11.1.3 after a reset of virtio-gpu: grey letters on black."""
+    pixels = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
+    pixels[20:28:2, 10:50:3] = 170
+    assert READER.look(pixels) == ("blank", None, 0, {"colours": 2, "first": [0, 0, 0]})
+
+
 def test_another_size_is_blank() -> None:
     seen = READER.look(np.zeros((480, 640, 3), np.uint8))
     assert seen == ("blank", None, 0, {"size": [640, 480], "wanted": [WIDTH, HEIGHT]})
