@@ -103,6 +103,9 @@ NEEDS: Mapping[str, Need] = {
     "mode": _listed("qemu", "modes", "its QEMU does not know the mode {}: cpr-exec needs 10.2 or newer"),
     "qemu-device": _listed("qemu", "devices", "its QEMU has no device {}: install the package that has it"),
     "qemu-netdev": _listed("qemu", "netdevs", "its QEMU has no netdev {}: it was built without"),
+    "qemu-blockdev": _listed(
+        "qemu", "blockdevs", "its QEMU cannot load the block driver {}: install qemu-block-extra"
+    ),
     "qemu-object": _listed("qemu", "objects", "its QEMU has no object {}: it was built without"),
     "function": _function(
         lambda function: True,
@@ -150,13 +153,16 @@ def require(capabilities: Mapping[str, Any], iommu: str, bench: str) -> None:
 
 
 def shared(probes: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What all of some QEMUs can do, with their versions: `qemu` of the facts; nothing for none."""
+    """What all of some QEMUs can do, with their versions: `qemu` of the facts.
+
+    Nothing for none, or if nothing is known of one.
+    """
     facts: dict[str, Any] = {}
     for key, value in (probes[0] if probes else {}).items():
         if isinstance(value, list):
-            facts[key] = [name for name in value if all(name in probe[key] for probe in probes)]
+            facts[key] = [name for name in value if all(name in probe.get(key, ()) for probe in probes)]
         else:
-            facts[key] = ", ".join(dict.fromkeys(str(probe[key]) for probe in probes))
+            facts[key] = ", ".join(dict.fromkeys(str(probe.get(key, "unknown")) for probe in probes))
     return facts
 
 

@@ -94,6 +94,25 @@ class VdpaDevice:
 
 
 @dataclass(frozen=True)
+class VdpaBlockdev:
+    """A vDPA disk, shown to the guest as a virtio-blk of QEMU's by libblkio; QEMU refuses to migrate VdpaDevice.
+
+    path: /dev/vhost-vdpa-N on the bench host
+    """
+
+    path: str
+    by_vfio: ClassVar[bool] = False
+
+    def argv(self, number: int, iommu: IommuBackend) -> list[str]:
+        # cache.direct: this driver has no other way
+        driver = "driver=virtio-blk-vhost-vdpa,cache.direct=on"
+        return [
+            *("-blockdev", f"{driver},node-name=disk{number},path={self.path}"),
+            *("-device", f"virtio-blk-pci,id=vdpa{number},drive=disk{number},{_addr(number)}"),
+        ]
+
+
+@dataclass(frozen=True)
 class TapNet:
     """A virtio-net on a tap that QEMU inherits as the descriptor "tap:NAME", and so keeps over an exec.
 

@@ -24,6 +24,7 @@ FACTS: dict[str, Any] = {
         "modes": ["normal", "cpr-exec"],
         "devices": ["vfio-pci"],
         "netdevs": ["vhost-vdpa"],
+        "blockdevs": ["virtio-blk-vhost-vdpa"],
         "objects": ["iommufd"],
     },
     "functions": {"nic": NIC, "gone": None, "bare": {"reset_methods": [], "sriov_totalvfs": None}},
@@ -38,6 +39,7 @@ ABOUT = {
     "mode": ("cpr-exec", "cpr-luo"),
     "qemu-device": ("vfio-pci", "edu"),
     "qemu-netdev": ("vhost-vdpa", "af-xdp"),
+    "qemu-blockdev": ("virtio-blk-vhost-vdpa", "nfs"),
     "qemu-object": ("iommufd", "sev-guest"),
     "function": ("nic", "nvme"),
     "reset": ("nic", "bare"),
@@ -113,3 +115,5 @@ def test_two_qemus_can_do_what_both_can() -> None:
     new = {"version": "11.1.3", "modes": ["cpr-exec", "cpr-new", "normal"], "devices": []}
     both = {"version": "10.2.0, 11.1.3", "modes": ["cpr-exec", "normal"], "devices": []}
     assert (shared([old, new]), shared([new]), shared([])) == (both, new, {})
+    assert shared([{}, new]) == {}
+    assert shared([new, {}])["modes"] == []

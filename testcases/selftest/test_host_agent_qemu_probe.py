@@ -33,6 +33,7 @@ ANSWERS = {
     "objects": '[{"name": "iommufd", "parent": "object"}]',
     "chardevs": '[{"name": "socket"}, {"name": "pty"}]',
 }
+BLKIO = "blkio_connect failed: Failed to connect to vDPA device path: Input/output error"
 FAKE = """#!{python}
 import json, sys, time
 answers = {answers!r}
@@ -42,7 +43,8 @@ for line in sys.stdin:
     if ask["id"] in answers:
         print(json.dumps({{"return": json.loads(answers[ask["id"]]), "id": ask["id"]}}), flush=True)
     else:
-        print(json.dumps({{"error": {{"class": "CommandNotFound"}}, "id": ask["id"]}}), flush=True)
+        desc = {blkio!r} if ask["execute"] == "blockdev-add" else "The command has not been found"
+        print(json.dumps({{"error": {{"class": "GenericError", "desc": desc}}, "id": ask["id"]}}), flush=True)
 """
 Script = Callable[[str], str]
 
@@ -60,10 +62,10 @@ def script(tmp_path: Path) -> Script:
     return make
 
 
-def qemu(**answers: str) -> str:
+def qemu(*, blkio: str = BLKIO, **answers: str) -> str:
     """A program that answers like QEMU; another answer, or "" for a command it does not know."""
     known = {name: answer for name, answer in (ANSWERS | answers).items() if answer}
-    return FAKE.format(python=sys.executable, answers=known, greeting=GREETING)
+    return FAKE.format(python=sys.executable, answers=known, greeting=GREETING, blkio=blkio)
 
 
 def test_what_qemu_says_of_itself(script: Script) -> None:
@@ -72,6 +74,7 @@ def test_what_qemu_says_of_itself(script: Script) -> None:
         "modes": ["cpr-exec", "cpr-reboot", "cpr-transfer", "normal"],
         "devices": ["edu", "vhost-vdpa-device-pci"],
         "netdevs": ["hubport", "nic", "none", "tap", "user", "vhost-vdpa"],
+        "blockdevs": ["virtio-blk-vhost-vdpa"],
         "objects": ["iommufd"],
         "chardevs": ["pty", "socket"],
     }
@@ -80,6 +83,18 @@ def test_what_qemu_says_of_itself(script: Script) -> None:
 def test_a_qemu_before_8_2_has_no_mode(script: Script) -> None:
     schema = [entry for entry in json.loads(ANSWERS["schema"]) if entry["name"] != "448"]
     assert probe(script(qemu(schema=json.dumps(schema))))["modes"] == []
+
+
+@pytest.mark.parametrize(
+    "desc",
+    [
+        "Unknown driver 'virtio-blk-vhost-vdpa'",
+        "Parameter 'driver' does not accept value 'virtio-blk-vhost-vdpa'",
+    ],
+    ids=["no module", "built without"],
+)
+def test_a_block_driver_that_cannot_be_loaded_is_not_there(script: Script, desc: str) -> None:
+    assert probe(script(qemu(blkio=desc)))["blockdevs"] == []
 
 
 def test_an_answer_longer_than_a_pipe_is_read_to_its_end(script: Script) -> None:
@@ -92,7 +107,10 @@ def test_an_answer_longer_than_a_pipe_is_read_to_its_end(script: Script) -> None
     [
         ("#!/bin/sh\necho usage: foo >&2\nexit 1\n", "before its end; it said last: usage: foo$"),
         ("#!/bin/sh\n", "no answer for capabilities before its end; it said last: nothing$"),
-        (qemu(objects=""), r"no answer for objects within 1 s; it said last: .*CommandNotFound.*$"),
+        (
+            qemu(objects=""),
+            r"no answer for objects within 1 s; it said last: .*command has not been found.*$",
+        ),
         ("no program", "is not a QEMU that runs here|no answer for capabilities"),
     ],
     ids=["another program", "silent", "without a command", "text"],

@@ -10,6 +10,7 @@ from lab.qemu.devices import (
     Device,
     TapByName,
     TapNet,
+    VdpaBlockdev,
     VdpaDevice,
     VdpaNet,
     VfioFunction,
@@ -49,6 +50,13 @@ def after(words: list[str], flag: str) -> list[str]:
         (
             VdpaDevice("/dev/vhost-vdpa-1"),
             ["vhost-vdpa-device-pci,id=vdpa0,vhostdev=/dev/vhost-vdpa-1,addr=0x10"],
+        ),
+        (
+            VdpaBlockdev("/dev/vhost-vdpa-1"),
+            [
+                "driver=virtio-blk-vhost-vdpa,cache.direct=on,node-name=disk0,path=/dev/vhost-vdpa-1",
+                "virtio-blk-pci,id=vdpa0,drive=disk0,addr=0x10",
+            ],
         ),
         (
             TapNet("tap0", MAC, vhost=True),

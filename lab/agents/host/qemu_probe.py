@@ -27,14 +27,27 @@ _ASKED: dict[str, dict[str, Any]] = {
     "objects": {"execute": "qom-list-types", "arguments": {"implements": "user-creatable"}},
     "chardevs": {"execute": "query-chardev-backends"},
 }
+_BLOCKDEVS = ("virtio-blk-vhost-vdpa",)
+"""Drivers of interest that may lie in a module which is not installed: the schema names them all the same."""
+
+_TRIED: dict[str, dict[str, Any]] = {
+    driver: {
+        "execute": "blockdev-add",
+        "arguments": {"driver": driver, "node-name": "probe", "path": "/", "cache": {"direct": True}},
+    }
+    for driver in _BLOCKDEVS
+}
+_NO_DRIVER = ("Unknown driver", "Parameter 'driver' does not accept")
+_QUESTIONS = {**_ASKED, **_TRIED}
 _MIG_MODE = {"normal", "cpr-reboot"}
 _NET_CLIENT_DRIVER = {"nic", "hubport"}
 
 
 def probe(path: str, deadline_s: float = DEADLINE_S) -> dict[str, Any]:
-    """{version, modes, devices, netdevs, objects, chardevs}; all but the version are sorted names.
+    """{version, modes, devices, netdevs, blockdevs, objects, chardevs}; all but the version are sorted names.
 
-    modes: members of MigMode, those of CPR among them; none before QEMU 8.2
+    modes:     members of MigMode, those of CPR among them; none before QEMU 8.2
+    blockdevs: those of _BLOCKDEVS that it can load
 
     Raises:
         AgentError: if it is no QEMU that answers in time; the text says what came instead.
@@ -46,6 +59,7 @@ def probe(path: str, deadline_s: float = DEADLINE_S) -> dict[str, Any]:
         "modes": _enum(replies["schema"], _MIG_MODE),
         "devices": _names(replies["devices"]),
         "netdevs": _enum(replies["schema"], _NET_CLIENT_DRIVER),
+        "blockdevs": [driver for driver in _BLOCKDEVS if not replies[driver].startswith(_NO_DRIVER)],
         "objects": _names(replies["objects"]),
         "chardevs": _names(replies["chardevs"]),
     }
@@ -63,7 +77,7 @@ def _replies(path: str, deadline_s: float) -> dict[str, Any]:
             late.cancel()
             # it has nothing to lose; `quit` would lose replies that a slow reader has not read yet
             _kill(process)
-    if missing := [name for name in _ASKED if name not in replies]:
+    if missing := [name for name in _QUESTIONS if name not in replies]:
         raise AgentError(
             f"{path} is no QEMU that can be asked: no answer for {missing[0]} {when}; "
             f"it said last: {said or 'nothing'}"
@@ -98,7 +112,7 @@ def _kill(process: "subprocess.Popen[bytes]") -> None:
 def _conversation(process: "subprocess.Popen[bytes]") -> tuple[dict[str, Any], str]:
     """The replies by name, and the last line that was none."""
     assert process.stdin is not None and process.stdout is not None
-    asked = b"".join(json.dumps({**ask, "id": name}).encode() + b"\n" for name, ask in _ASKED.items())
+    asked = b"".join(json.dumps({**ask, "id": name}).encode() + b"\n" for name, ask in _QUESTIONS.items())
     with suppress(BrokenPipeError):  # it ended: what it printed says why
         os.write(process.stdin.fileno(), asked)  # few enough for a pipe that nobody reads
     return _heard(process.stdout)
@@ -112,11 +126,13 @@ def _heard(lines: Iterable[bytes]) -> tuple[dict[str, Any], str]:
             message = json.loads(line)
         except ValueError:
             message = None
-        if not isinstance(message, dict) or "error" in message:
+        if isinstance(message, dict) and "error" in message and message.get("id") in _TRIED:
+            replies[message["id"]] = str(message["error"].get("desc", ""))
+        elif not isinstance(message, dict) or "error" in message:
             said = line.decode(errors="replace").strip()[:200] or said
         elif "return" in message:
             replies[str(message.get("id"))] = message["return"]
-        if _ASKED.keys() <= replies.keys():
+        if _QUESTIONS.keys() <= replies.keys():
             break
     return replies, said
 
