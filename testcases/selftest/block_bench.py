@@ -54,6 +54,8 @@ class Lines:
 class Guest:
     """The guest's side: as in the guest, one loop runs the calls and the timers."""
 
+    name = "guest"
+
     def __init__(self, evidence: Receiver, opener: type[DirectFile]) -> None:
         self.receiver: Receiver | None = evidence
         self.broken: list[Exception] = []

@@ -91,6 +91,46 @@ def test_a_slot_that_cannot_be_read_has_no_row(bench: Bench, monkeypatch: pytest
     assert bench.table("medium")["good"].all()
 
 
+def test_a_read_that_brings_nothing_is_not_a_slot_of_zeros(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.run()
+    monkeypatch.setattr(DirectFile, "read", lambda self, into, at: len(into))
+    told = bench.read_medium()
+    assert (told["empty"], told["anomalies"]) == (0, {"untouched": SLOTS})
+
+
+def test_no_cache_answers_where_the_file_system_lets_it_be_passed(bench: Bench) -> None:
+    try:
+        os.close(os.open(bench.disk, os.O_RDONLY | os.O_DIRECT))
+        possible = True
+    except OSError:
+        possible = False
+    for write in (False, True):
+        file = DirectFile.opened(str(bench.disk), write=write)
+        links = [link for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+        (number,) = [link.name for link in links if link.exists() and link.samefile(bench.disk)]
+        flags = int(Path(f"/proc/self/fdinfo/{number}").read_text().split()[3], 8)
+        assert file.direct == bool(flags & os.O_DIRECT) == possible
+        file.close()
+
+
+def test_a_file_system_that_refuses_to_be_read_past_its_cache_is_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.run()
+    opened = os.open
+
+    def in_memory(path: str, flags: int) -> int:
+        if flags & os.O_DIRECT:
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return opened(path, flags)
+
+    monkeypatch.setattr("lab.agents.direct.os.open", in_memory)
+    told = bench.read_medium()
+    assert (told["direct"], told["read"]) == (False, SLOTS)
+
+
 def test_a_disk_that_is_too_small_or_not_there_is_refused(bench: Bench) -> None:
     with pytest.raises(AgentError, match="do not fit"):
         bench.read_medium(slots=SLOTS + 9)

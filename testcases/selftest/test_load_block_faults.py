@@ -6,6 +6,7 @@ Claim: each is seen for what it is, once, and a request that never comes back co
 import errno
 import os
 import threading
+import time
 from mmap import mmap
 from pathlib import Path
 from typing import Any, ClassVar
@@ -141,26 +142,51 @@ def test_a_planted_fault_is_seen_as_what_it_is(
 
 
 class Hanging(Fault):
-    """A write that does not come back before the test is over."""
+    """A write that comes back, with an error, only when it is given up."""
 
-    def __init__(self, disk: Path, round_number: int = 1) -> None:
-        super().__init__(disk, round_number)
-        self.released = threading.Event()
+    def __init__(self, disk: Path) -> None:
+        super().__init__(disk)
+        self.released, self.let_go = threading.Event(), threading.Event()
+        self.read_late = False
 
     def write(self, request: Request, data: mmap, at: int) -> int:
-        if self.hits(data, at):
-            self.released.wait()
-        return request(data, at)
+        if not self.hits(data, at):
+            return request(data, at)
+        self.released.wait()
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def read(self, request: Request, into: mmap, at: int) -> int:
+        self.read_late |= self.released.is_set()
+        return request(into, at)
 
 
+@pytest.mark.parametrize("late", ["error", "success"])
 def test_a_request_that_hangs_costs_its_slot_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, late: str
 ) -> None:
     monkeypatch.setattr("lab.agents.guest.block_work.GIVE_UP_S", 0.3)
     fault = Hanging(tmp_path / "disk")
-    bench = Bench(tmp_path, opener_with(fault))
+
+    class HangingFile(opener_with(fault)):  # type: ignore[misc]
+        def write(self, data: mmap, at: int) -> int:
+            try:
+                return int(super().write(data, at))
+            except OSError:
+                if late == "error":
+                    raise
+                return len(data)
+
+        def close(self) -> None:
+            super().close()
+            if fault.released.is_set():
+                fault.let_go.set()
+
+    bench, start_s = Bench(tmp_path, HangingFile), time.monotonic()
     bench.run(blocks=6 * SLOTS)
+    assert time.monotonic() - start_s < 7, "the controller gives up after 10 s"
     fault.released.set()
+    assert fault.let_go.wait(10)
+    assert not fault.read_late
     timeline = bench.finished()
     sent, received = bench.table("write.sent")["seq"], bench.table("write.received")["seq"]
     result = account(sent, received)
@@ -170,6 +196,7 @@ def test_a_request_that_hangs_costs_its_slot_and_nothing_else(
     assert account(bench.table("read.sent")["seq"], bench.table("read.received")["seq"]).lost == 0
     totals = timeline.of("load.stop")[0].data["totals"]
     assert (totals["write"]["under_way"], totals["read"]["under_way"]) == (1, 0)
+    # what came after it was given up is not told: nobody waits for it any more
     assert not timeline.of("load.anomaly")
 
 

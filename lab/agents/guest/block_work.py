@@ -113,26 +113,23 @@ class BlockWork:
         self._writes.end(seq, epoch, what, detail | {"slot": slot})
         # what a failed write left in the slot nobody knows; and when given up, rows are no longer told
         if not what and not self._given_up:
-            self._read_back(file, back, slot, seq, epoch)
+            self._read_back(file, back, slot, seq)
         self._busy.discard(slot)
 
-    def _read_back(self, file: DirectFile, back: mmap, slot: int, seq: int, epoch: int) -> None:
+    def _read_back(self, file: DirectFile, back: mmap, slot: int, seq: int) -> None:
         back[:] = self._slots.poison
-        read_epoch = self.epoch
-        number = self._reads.begin(read_epoch)
+        epoch = self.epoch
+        number = self._reads.begin(epoch)
         what, detail = _done(file.read, back, self._slots.at(slot))
         if not what:
-            what, detail = self._compared(back, slot, seq, epoch)
-        self._reads.end(number, read_epoch, what, detail | {"block": seq, "slot": slot})
+            what, detail = self._compared(back, slot, seq)
+        self._reads.end(number, epoch, what, detail | {"block": seq, "slot": slot})
 
-    def _compared(self, back: mmap, slot: int, seq: int, epoch: int) -> tuple[str, dict[str, Any]]:
+    def _compared(self, back: mmap, slot: int, seq: int) -> tuple[str, dict[str, Any]]:
         """What is wrong with a slot that was read back, if anything."""
         look = self._slots.look(slot, back[:])
-        if look.what:
-            return look.what, look.detail | {"found_block": look.seq}
-        if (look.seq, look.epoch) != (seq, epoch):
-            return "stale", {"found_block": look.seq, "found_epoch": look.epoch}
-        return "", {}
+        what = look.what or ("stale" if look.seq != seq else "")
+        return what, look.detail | ({"found_block": look.seq} if what else {})
 
 
 def in_time(seconds: float, file: DirectFile, act: Callable[[DirectFile], object]) -> None:
