@@ -196,6 +196,20 @@ TABLE = [
         "no picture was seen inside update 1",
         unseen(INVOKE, OK - SEEN_EVERY_MS),
     ),
+    case(
+        "no look shortly before the update",
+        UNKNOWN,
+        "in the 1000 ms before update 2",
+        unseen(at(2, -50), at(2, INVOKE)),
+        updates=2,
+    ),
+    case(
+        "the only look before may have ended inside",
+        UNKNOWN,
+        "in the 1000 ms before update 1",
+        unseen(0, 800),
+        unseen(900, 1300),
+    ),
     case("no look before the update", UNKNOWN, "in the 1000 ms before update 1", unseen(0, INVOKE)),
     case(
         "no look at the second update",
