@@ -11,11 +11,13 @@ from typing import Any
 from lab.checkers.accounting import accounting_kept
 from lab.checkers.chardevs import ChardevGrade
 from lab.checkers.device import device_not_reset
+from lab.checkers.display import FramesShown
 from lab.checkers.dma import DmaIntact
 from lab.checkers.guest import SameGuest
 from lab.checkers.interrupts import interrupts_flow
 from lab.checkers.logs import LogsClean
 from lab.checkers.mappings import mappings_kept
+from lab.checkers.medium import MediumIntact
 from lab.checkers.pause import GuestPauseBelow
 from lab.checkers.pauses import LINES
 from lab.checkers.pfns import pfns_unchanged
@@ -34,11 +36,13 @@ __all__ = [
     "chardev_grade",
     "device_not_reset",
     "dma_intact",
+    "frames_shown",
     "from_json",
     "guest_pause_below",
     "interrupts_flow",
     "logs_clean",
     "mappings_kept",
+    "medium_intact",
     "pages_stayed_pinned",
     "pfns_unchanged",
     "refused",
@@ -53,8 +57,10 @@ __all__ = [
 # called like functions in a test case: dma_intact("nic.to-guest"), guest_pause_below(seconds=2)
 chardev_grade = ChardevGrade
 dma_intact = DmaIntact
+frames_shown = FramesShown
 guest_pause_below = GuestPauseBelow
 logs_clean = LogsClean
+medium_intact = MediumIntact
 pages_stayed_pinned = PagesStayedPinned
 replaced_in_place = ReplacedInPlace
 same_guest = SameGuest
@@ -64,8 +70,10 @@ update_refused = UpdateRefused
 CONFIGURED: Mapping[str, type[Any]] = {
     "chardev_grade": ChardevGrade,
     "dma_intact": DmaIntact,
+    "frames_shown": FramesShown,
     "guest_pause_below": GuestPauseBelow,
     "logs_clean": LogsClean,
+    "medium_intact": MediumIntact,
     "pages_stayed_pinned": PagesStayedPinned,
     "replaced_in_place": ReplacedInPlace,
     "same_guest": SameGuest,

@@ -10,6 +10,7 @@ from lab.drivers.agent import HostAgent
 from lab.drivers.wire import HostWire
 from lab.errors import BenchError
 from lab.loads.block import BlockLoad
+from lab.loads.dma_engine import DmaEngineLoad
 from lab.loads.gpu import GpuLoad
 from lab.loads.nic import LoopLoad, NicLoad
 from lab.qemu.devices import Device, TapNet, VdpaDevice, VdpaNet, VfioFunction, VfioMdev, VhostVsock
@@ -111,6 +112,25 @@ class Display:
             return GpuLoad(screen, self.function, seed=site.seed, bdf=at)
 
         return Attached(VfioFunction(bdf), load, bdf, claims=(FramesShown(self.function),))
+
+
+@dataclass(frozen=True)
+class DmaEngine:
+    """QEMU's edu device: memory to device to memory, assigned by VFIO."""
+
+    function: str = "edu"
+    holds: ClassVar[str] = "/dev/vfio"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (f"function:{self.function}", f"reset:{self.function}")
+
+    def attach(self, site: Site) -> Attached:
+        bdf = site.bench.function(self.function).bdf
+        site.agent.bind(bdf)
+        return Attached(
+            VfioFunction(bdf), lambda at: DmaEngineLoad(self.function, seed=site.seed, bdf=at), bdf
+        )
 
 
 @dataclass(frozen=True)

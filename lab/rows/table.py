@@ -7,6 +7,7 @@ from lab.rows import VDPA, VHOST, Case, Row
 from lab.rows.devices import (
     Disk,
     Display,
+    DmaEngine,
     Nic,
     SerialMdev,
     Tap,
@@ -24,6 +25,7 @@ ROWS = (
     Row("vf", "SR-IOV function of a NIC", (VirtualFunction(),)),
     Row("nvme", "NVMe", (Disk(),)),
     Row("gpu", "GPU", (Display(),)),
+    Row("edu", "DMA engine", (DmaEngine(),)),
     Row("two-nics", "two NICs in one container", (Nic(), NIC2)),
     Row("together", "NIC, NVMe and GPU in one guest", (Nic(), Disk(), Display())),
     # one device, its driver told which interrupts to use; edu and the first NIC have INTx and MSI-X only

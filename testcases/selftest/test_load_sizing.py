@@ -20,7 +20,7 @@ TABLE: dict[str, tuple[dict[str, Any], float]] = {
 
 @pytest.mark.parametrize(("given", "rate_hz"), TABLE.values(), ids=TABLE.keys())
 def test_rate(given: dict[str, Any], rate_hz: float) -> None:
-    sizing = ring_bound(**{"capacity_hz": 2000.0} | given)
+    sizing = ring_bound(**({"capacity_hz": 2000.0} | given))
     assert sizing.rate_hz == pytest.approx(rate_hz)
     assert f"{rate_hz:g} blocks/s" in sizing.explanation
 
@@ -33,7 +33,7 @@ def test_the_expected_pause_does_not_fill_the_ring() -> None:
 @pytest.mark.parametrize("name", ["ring_blocks", "expected_pause_s", "capacity_hz", "share", "rate_hz"])
 def test_nothing_may_be_zero(name: str) -> None:
     with pytest.raises(ValueError):
-        ring_bound(**{"capacity_hz": 2000.0} | {name: 0})
+        ring_bound(**({"capacity_hz": 2000.0} | {name: 0}))
 
 
 def test_a_load_takes_its_share_of_what_was_measured() -> None:

@@ -56,8 +56,14 @@ def _gpu(loop: Loop, out: Wire, load: str, epoch: int) -> Driven:
     return Gpu(loop, out, load, epoch)
 
 
+def _edu(loop: Loop, out: Wire, load: str, epoch: int) -> Driven:
+    from .edu import Edu
+
+    return Edu(loop, out, load, epoch)
+
+
 # imported when asked for: each import costs the guest tens of milliseconds under emulation
-KINDS: Mapping[str, Kind] = {"nic": _nic, "block": _block, "gpu": _gpu}
+KINDS: Mapping[str, Kind] = {"nic": _nic, "block": _block, "gpu": _gpu, "edu": _edu}
 
 
 class Loads:
