@@ -3,6 +3,7 @@
 import mmap
 import os
 import stat
+from typing import Protocol
 
 from .rpc import AgentError
 
@@ -12,8 +13,31 @@ def buffer(length: int) -> mmap.mmap:
     return mmap.mmap(-1, length)
 
 
+class BlockFile(Protocol):
+    """What whole blocks are written to and read from; requests wait for the device, and raise OSError."""
+
+    direct: bool
+
+    def again(self) -> "BlockFile":
+        """The same open file, to be closed on its own."""
+
+    def length(self) -> int:
+        """Bytes there are."""
+
+    def write(self, data: mmap.mmap, at: int) -> int:
+        """Write all of a buffer; the bytes that were taken."""
+
+    def read(self, into: mmap.mmap, at: int) -> int:
+        """Fill a buffer; the bytes that came."""
+
+    def flush(self) -> None:
+        """What was written is past the device's own volatile cache."""
+
+    def close(self) -> None: ...
+
+
 class DirectFile:
-    """What is read came from the medium, what is written went to it.
+    """See BlockFile. What is read came from the medium, what is written went to it.
 
     No page cache can answer, old or new, for O_DIRECT passes it by. Only a file system in memory refuses
     O_DIRECT: there the page cache is the medium.
@@ -44,22 +68,18 @@ class DirectFile:
             raise AgentError(f"could not open {path}: {error.strerror}") from None
 
     def again(self) -> "DirectFile":
-        """The same open file, to be closed on its own."""
         return type(self)(os.dup(self._fd), self.direct)
 
     def length(self) -> int:
         return os.lseek(self._fd, 0, os.SEEK_END)
 
     def write(self, data: mmap.mmap, at: int) -> int:
-        """Write all of a buffer; the bytes that were taken. Raises OSError, like `read` and `flush`."""
         return os.pwritev(self._fd, [data], at)
 
     def read(self, into: mmap.mmap, at: int) -> int:
-        """Fill a buffer; the bytes that came."""
         return os.preadv(self._fd, [into], at)
 
     def flush(self) -> None:
-        """What was written is past the device's own volatile cache."""
         os.fsync(self._fd)
 
     def close(self) -> None:

@@ -90,6 +90,7 @@ class Guest:
             "load_stop_sending": lambda load: self.block.stop_sending(),
             "load_stop": lambda load: self.block.stop(),
             "load_counters": lambda load: self.block.counters(),
+            "load_fault": lambda load, kind: self.block.fault(kind),
             "epoch": lambda number: self.block.epoch(number),
         }
         while not self._calls.empty():

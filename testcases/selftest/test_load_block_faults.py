@@ -14,7 +14,9 @@ from typing import Any, ClassVar
 import pytest
 
 from lab.agents.direct import DirectFile
+from lab.agents.rpc import AgentError
 from lab.checkers.account import account
+from lab.link import AgentRefusal
 
 from .block_bench import BYTES, SLOT, SLOTS, STREAMS, Bench, Fault, Request, flip, opener_with
 
@@ -139,6 +141,49 @@ def test_a_planted_fault_is_seen_as_what_it_is(
     assert writes - reads == (stream == "write")
     assert timeline.of("load.stop")[0].data["totals"][stream]["anomalies"] == {what: 1}
     assert timeline.of("load.stop")[0].data["drained"]
+
+
+PLANTED = {"flip": "damaged", "torn": "torn", "stale": "stale"}
+
+
+@pytest.mark.parametrize("kind, what", PLANTED.items(), ids=PLANTED)
+def test_a_fault_can_be_planted_in_the_guest(tmp_path: Path, kind: str, what: str) -> None:
+    bench = Bench(tmp_path)
+    with bench.load().running(bench.guest, bench.evidence, bench) as running:
+        running.settle(blocks=2 * SLOTS)
+        bench.guest.call("load_fault", load="nvme", kind=kind)
+        bench.open_epoch(2)
+        running.settle(blocks=2 * SLOTS)
+    timeline = bench.finished()
+    assert [e.data["fault"] for e in timeline.of("fault.planted")] == [f"disk.{kind}"]
+    (anomaly,) = timeline.of("load.anomaly")
+    assert (anomaly.data["stream"], anomaly.data["what"]) == ("read", what)
+    assert bench.table("write.received")["good"].all()
+
+
+def test_a_request_can_be_kept_from_coming_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.agents.guest.block_work.GIVE_UP_S", 0.3)
+    bench = Bench(tmp_path)
+    with bench.load().running(bench.guest, bench.evidence, bench) as running:
+        running.settle(blocks=2 * SLOTS)
+        bench.guest.call("load_fault", load="nvme", kind="drop")
+        bench.open_epoch(2)
+        running.settle(blocks=2 * SLOTS)
+    timeline = bench.finished()
+    lost = account(bench.table("write.sent")["seq"], bench.table("write.received")["seq"]).lost
+    assert (lost, timeline.of("load.anomaly")) == (1, [])
+
+
+def test_an_unknown_fault_is_refused(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    with pytest.raises(AgentError, match="does not run"):
+        bench.guest.block.fault("flip")
+    with (
+        bench.load().running(bench.guest, bench.evidence, bench),
+        pytest.raises(AgentRefusal, match="no fault 'magic' of a disk: there are flip, torn"),
+    ):
+        bench.guest.call("load_fault", load="nvme", kind="magic")
+    assert not bench.finished().of("fault.planted")
 
 
 class Hanging(Fault):

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from ..direct import DirectFile, buffer
+from ..direct import BlockFile, DirectFile, buffer
+from ..disk_faults import FaultyDisk, Plan
 from ..disks import Disk, chosen, counters, users
 from ..frames import SMALLEST
 from ..loop import Loop, Timer
@@ -34,6 +35,7 @@ class Block:
         self._loop, self._out, self._load, self._epoch = loop, out, load, epoch
         self._opener = opener
         self._disk: Disk | None = None
+        self._faults = Plan(out)
         self._work: BlockWork | None = None
         self._flushing: Timer | None = None
 
@@ -68,9 +70,9 @@ class Block:
             fitting = min(slots, file.length() // max(1, block_bytes))
             _check(disk, block_bytes, depth, fitting)
             _clear(file, fitting * block_bytes)
-            self._work = BlockWork(
-                self._out, self._load, self._epoch, file, Slots(seed, block_bytes, fitting)
-            )
+            slotted = Slots(seed, block_bytes, fitting)
+            faulty = FaultyDisk(file, self._faults)
+            self._work = BlockWork(self._out, self._load, self._epoch, faulty, slotted)
         except BaseException:
             file.close()
             raise
@@ -95,11 +97,18 @@ class Block:
         if self._flushing:
             self._loop.cancel(self._flushing)
         work.finish()
+        self._faults.end()
         return work.totals()
 
     def counters(self) -> dict[str, dict[str, int]]:
         """The kernel's counters of the disk, as guest-disk."""
         return {"guest-disk": counters(self._disk.name)} if self._disk else {}
+
+    def fault(self, kind: str) -> None:
+        """Do this to the next block on its way to the disk: see disk_faults.Plan."""
+        if self._work is None:
+            raise AgentError(f"the load {self._load} does not run")
+        self._faults.plant(kind)
 
 
 def _free(disk: Disk) -> Disk:
@@ -117,10 +126,10 @@ def _check(disk: Disk | None, block_bytes: int, depth: int, slots: int) -> None:
         raise AgentError(f"{slots} slots fit, which is not enough for {depth} requests at once")
 
 
-def _clear(file: DirectFile, length: int) -> None:
+def _clear(file: BlockFile, length: int) -> None:
     """Zeros in all slots: a block of an earlier run must not pass for one of this run that was lost."""
 
-    def clear(file: DirectFile) -> None:
+    def clear(file: BlockFile) -> None:
         for start in range(0, length, _CLEAR_BYTES):
             zeros = buffer(min(_CLEAR_BYTES, length - start))
             if (count := file.write(zeros, start)) != len(zeros):

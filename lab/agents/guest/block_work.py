@@ -6,7 +6,7 @@ from collections.abc import Callable
 from mmap import mmap
 from typing import Any
 
-from ..direct import DirectFile, buffer
+from ..direct import BlockFile, buffer
 from ..pacing import Pacer
 from ..requests import Requests
 from ..rpc import Wire
@@ -25,7 +25,7 @@ class BlockWork:
     Each thread has a descriptor of its own: one that hangs in the device keeps it, all others let go.
     """
 
-    def __init__(self, out: Wire, load: str, epoch: int, file: DirectFile, slots: Slots) -> None:
+    def __init__(self, out: Wire, load: str, epoch: int, file: BlockFile, slots: Slots) -> None:
         self.epoch = epoch
         self._file, self._slots = file, slots
         self._writes, self._reads = Requests(out, load, STREAM), Requests(out, load, "read")
@@ -73,7 +73,7 @@ class BlockWork:
         missed = self._pacer.missed if self._pacer else 0
         return {STREAM: self._writes.totals(missed), "read": self._reads.totals()}
 
-    def _run(self, file: DirectFile, pacer: Pacer, on_error: Callable[[Exception], None]) -> None:
+    def _run(self, file: BlockFile, pacer: Pacer, on_error: Callable[[Exception], None]) -> None:
         data, back = buffer(self._slots.block_bytes), buffer(self._slots.block_bytes)
         try:
             while (begun := self._begin(data, pacer)) is not None:
@@ -107,7 +107,7 @@ class BlockWork:
         self._next += 1
         return seq
 
-    def _write_and_read(self, file: DirectFile, data: mmap, back: mmap, seq: int, epoch: int) -> None:
+    def _write_and_read(self, file: BlockFile, data: mmap, back: mmap, seq: int, epoch: int) -> None:
         slot = self._slots.slot(seq)
         what, detail = _done(file.write, data, self._slots.at(slot))
         self._writes.end(seq, epoch, what, detail | {"slot": slot})
@@ -116,7 +116,7 @@ class BlockWork:
             self._read_back(file, back, slot, seq)
         self._busy.discard(slot)
 
-    def _read_back(self, file: DirectFile, back: mmap, slot: int, seq: int) -> None:
+    def _read_back(self, file: BlockFile, back: mmap, slot: int, seq: int) -> None:
         back[:] = self._slots.poison
         epoch = self.epoch
         number = self._reads.begin(epoch)
@@ -132,7 +132,7 @@ class BlockWork:
         return what, look.detail | ({"found_block": look.seq} if what else {})
 
 
-def in_time(seconds: float, file: DirectFile, act: Callable[[DirectFile], object]) -> None:
+def in_time(seconds: float, file: BlockFile, act: Callable[[BlockFile], object]) -> None:
     """Do it in a thread, which closes the file.
 
     Raises:
