@@ -4,15 +4,22 @@ import importlib.metadata
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.markup import escape
 
-from lab.cli.console import answer, print_json
-from lab.errors import LabError
+from lab.cli.console import answer, aside, print_json
+from lab.errors import BenchError, LabError
+
+if TYPE_CHECKING:  # they bring labgrid along, which takes a second to load
+    from lab.bench import Bench
+    from lab.drivers.agent import HostAgent
+    from lab.rows.answers import Answer
 
 ROOM_BYTES = 12 << 30
 TOOLS = {
@@ -39,17 +46,29 @@ class Check:
 
 def doctor(
     bench: Annotated[Path | None, typer.Option(help="Also power this bench on and look at it.")] = None,
+    ask_qemu: Annotated[
+        bool,
+        typer.Option(
+            help="Make every row's devices on the bench, and ask QEMU whether it would update them."
+        ),
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
-    """Say what is missing here, and on a bench.
+    """Say what is missing here, and on a bench, and which rows of cases the bench can run.
 
-    Exit status 2 if something is that the suite needs.
+    Exit status 2 if something is missing that the suite needs; a row that cannot run is none of that.
     """
-    checks = [*controller_checks(), *(bench_checks(bench) if bench else [])]
+    checks = list(controller_checks())
+    rows: list[Answer] = []
+    if bench is not None:
+        more, rows = bench_looked(bench, ask_qemu)
+        checks += more
     if as_json:
-        print_json([asdict(check) for check in checks])
+        print_json({"checks": [asdict(check) for check in checks], "rows": [asdict(row) for row in rows]})
     else:
         _print(checks)
+        if rows:
+            _print_rows(rows)
     if any(check.needed and not check.ok for check in checks):
         raise typer.Exit(2)
 
@@ -75,25 +94,80 @@ def controller_checks() -> Iterator[Check]:
     yield from _images()
 
 
-def bench_checks(bench: Path) -> Iterator[Check]:
-    """The bench host: reached by ssh, asked by its agent."""
+def bench_looked(path: Path, ask_qemu: bool) -> "tuple[list[Check], list[Answer]]":
+    """The bench host: reached by ssh, asked by its agent; and which rows it can run."""
     from lab.bench import open_bench
     from lab.drivers.agent import HostAgent
 
+    checks: list[Check] = []
+    rows: list[Answer] = []
     try:
-        with open_bench(bench) as opened, HostAgent(opened.connection) as agent:
-            yield Check(bench.stem, "answers by ssh", True, str(agent.facts.get("kernel", "")))
-            capabilities = agent.capabilities()
-            for name, value in capabilities.items():
-                ok = value if isinstance(value, bool) else True
-                yield Check(bench.stem, name, ok, _words(value), needed=name in HOST_NEEDS)
-            present = {function["bdf"]: function for function in agent.functions()}
-            for name, function in opened.functions.items():
-                found = present.get(function.bdf)
-                told = f"driver {found.get('driver') or 'none'}" if found else "no such function on this host"
-                yield Check(bench.stem, f"function {name} {function.bdf}", found is not None, told)
+        with open_bench(path) as bench, HostAgent(bench.connection) as agent:
+            qemus: list[Check] = []
+            facts = _facts(bench, agent, probed(bench, agent, qemus))
+            checks += bench_checks(bench.name, str(agent.facts.get("kernel", "")), facts)
+            checks += [*qemus, *function_checks(bench, facts["functions"])]
+            rows += _rows(bench, agent, facts, ask_qemu)
     except LabError as error:
-        yield Check(bench.stem, "can be used", False, " ".join(str(error).split()))
+        checks.append(Check(path.stem, "can be used", False, " ".join(str(error).split())))
+    return checks, rows
+
+
+def bench_checks(name: str, kernel: str, facts: Mapping[str, Any]) -> Iterator[Check]:
+    """What the host itself can do."""
+    yield Check(name, "answers by ssh", True, kernel)
+    for what, value in facts["host"].items():
+        ok = value if isinstance(value, bool) else True
+        yield Check(name, what, ok, _words(value), needed=what in HOST_NEEDS)
+
+
+def function_checks(bench: "Bench", described: Mapping[str, Any]) -> Iterator[Check]:
+    """The functions that the target file offers: driver, IOMMU group, how they can be reset."""
+    for name, function in bench.functions.items():
+        found = described[name]
+        told = _function(found) if found else "no such function on this host"
+        yield Check(bench.name, f"function {name} {function.bdf}", found is not None, told)
+
+
+def _function(found: Mapping[str, Any]) -> str:
+    resets = " ".join(found["reset_methods"]) or "none"
+    others = [bdf for bdf in found["group_members"] if bdf != found["bdf"]]
+    group = f"group {found['iommu_group'] or 'none'}" + (f" with {', '.join(others)}" if others else "")
+    return f"driver {found['driver'] or 'none'}, {group}, reset by {resets}"
+
+
+def probed(bench: "Bench", agent: "HostAgent", checks: list[Check]) -> dict[str, dict[str, Any]]:
+    """What each QEMU says of itself; nothing of one that cannot be asked, which is a check that failed."""
+    tools = bench.target_file.tools
+    probes: dict[str, dict[str, Any]] = {}
+    for path in dict.fromkeys([tools.qemu_old, tools.qemu_new]):
+        try:
+            probes[path] = agent.qemu_probe(path)
+            told = f"{probes[path]['version']}, modes {', '.join(probes[path]['modes']) or 'none'}"
+        except BenchError as error:
+            probes[path], told = {}, " ".join(str(error).split())
+        checks.append(Check(bench.name, f"QEMU {path}", bool(probes[path]), told))
+    return probes
+
+
+def _facts(bench: "Bench", agent: "HostAgent", probes: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    from lab.rows.facts import bench_facts
+
+    return bench_facts(bench, agent, probes.__getitem__)
+
+
+def _rows(bench: "Bench", agent: "HostAgent", facts: Mapping[str, Any], ask: bool) -> "list[Answer]":
+    from lab.rows.answers import Asking, answers
+    from lab.rows.table import cases
+
+    told: list[Answer] = []
+    with tempfile.TemporaryDirectory(prefix="cprlab-doctor-") as folder, aside().status("") as status:
+        asking = Asking(bench, agent, Path(folder)) if ask else None
+        every = list(cases())
+        for number, case in enumerate(every, 1):
+            status.update(f"row {number} of {len(every)}: {case.name} by {case.backend}")
+            told += answers([case], facts, asking)
+    return told
 
 
 def _version(package: str) -> tuple[bool, str]:
@@ -126,9 +200,13 @@ def _images() -> Iterator[Check]:
 
 
 def _words(value: Any) -> str:
-    if value is None:
-        return "unlimited"
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, Mapping):
+        return "; ".join(f"{name}: {_words(one)}" for name, one in value.items()) or "none"
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "unlimited" if value is None else str(value)
 
 
 def _print(checks: list[Check]) -> None:
@@ -137,5 +215,24 @@ def _print(checks: list[Check]) -> None:
     table = Table("where", "what", "", "found", box=None, pad_edge=False)
     for check in checks:
         mark = "[green]ok[/]" if check.ok else "[bold red]missing[/]" if check.needed else "[yellow]no[/]"
-        table.add_row(check.where, check.what, mark, check.found)
+        table.add_row(check.where, check.what, mark, escape(check.found))
     answer().print(table)
+
+
+def _print_rows(rows: "list[Answer]") -> None:
+    from rich.table import Table
+
+    table = Table("row", "back-end", "", "can run, or why not", box=None, pad_edge=False)
+    for row in rows:
+        mark = "[green]ok[/]" if row.ok else "[yellow]no[/]"
+        table.add_row(row.row, row.backend, mark, escape(row_words(row)))
+    answer().print()
+    answer().print(table)
+
+
+def row_words(row: "Answer") -> str:
+    if not row.ok:
+        return "; ".join(row.why)
+    if row.refused:
+        return "can run; QEMU refuses the update, as is expected: " + "; ".join(row.blocked_reasons or ())
+    return "can run"

@@ -95,7 +95,7 @@ class VdpaDevice:
 
 @dataclass(frozen=True)
 class VdpaBlockdev:
-    """A vDPA disk, shown to the guest as a virtio-blk of QEMU's by libblkio; QEMU refuses to migrate VdpaDevice.
+    """A vDPA disk, shown to the guest as a virtio-blk of QEMU's by libblkio; VdpaDevice cannot be migrated.
 
     path: /dev/vhost-vdpa-N on the bench host
     """
