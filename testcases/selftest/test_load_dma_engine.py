@@ -322,6 +322,36 @@ def test_function_is_found_by_its_id_or_address(tmp_path: Path, monkeypatch: pyt
         uio.found(*EDU, "0000:00:01.0")
 
 
+def test_function_that_lost_its_right_to_dma_does_not_get_it_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """INTx is switched on after every interrupt in the register that also holds that right."""
+    monkeypatch.setattr(uio, "PCI", tmp_path)
+    monkeypatch.setattr(uio, "DEV", tmp_path)
+    monkeypatch.setattr(uio, "INTERRUPTS", tmp_path / "interrupts")
+    path = tmp_path / "0000:00:05.0"
+    (path / "uio" / "uio0").mkdir(parents=True)
+    for name, content in (("irq", b"20\n"), ("config", bytes(64)), ("resource0", bytes(4096))):
+        (path / name).write_bytes(content)
+    for name in ("uio0", "drivers_probe"):
+        (tmp_path / name).touch()
+    (tmp_path / "interrupts").write_text(
+        "           CPU0       CPU1\n"
+        "  2:          7          7   IO-APIC   2-edge      timer\n"
+        " 20:          3          4   IO-APIC  20-fasteoi   uio_pci_generic\n"
+        "ERR:          0\n"
+    )
+    function = uio.Function(path)
+    assert (path / "driver_override").read_text() == uio.DRIVER
+    assert (function.irq, function.interrupts()) == (20, 7)
+    assert function.command() == uio.MEMORY | uio.BUS_MASTER
+    (path / "config").write_bytes(bytes(4) + (uio.INTX_OFF | uio.MEMORY).to_bytes(2, "little"))
+    function.rearm()
+    assert function.command() == uio.MEMORY
+    function.close()
+    assert (path / "config").read_bytes()[4:6] == uio.MEMORY.to_bytes(2, "little")
+
+
 def test_page_says_where_it_is_and_that_it_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pagemap = tmp_path / "pagemap"
     monkeypatch.setattr(physical, "PAGEMAP", pagemap)

@@ -13,6 +13,7 @@ from ..rpc import AgentError
 
 DRIVER = "uio_pci_generic"
 PCI = Path("/sys/bus/pci")
+DEV = Path("/dev")
 INTERRUPTS = Path("/proc/interrupts")
 COMMAND_AT = 4
 MEMORY, BUS_MASTER, INTX_OFF = 0x2, 0x4, 0x400
@@ -51,12 +52,12 @@ class Function:
         _bind(path)
         self.irq = int((path / "irq").read_text(encoding="ascii"))
         self._config = os.open(path / "config", os.O_RDWR | os.O_CLOEXEC)
-        (node,) = [Path("/dev") / uio.name for uio in (path / "uio").iterdir()]
+        (node,) = [DEV / uio.name for uio in (path / "uio").iterdir()]
         self._fd = os.open(node, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         with (path / "resource0").open("r+b") as resource:
             self._registers = mmap.mmap(resource.fileno(), os.fstat(resource.fileno()).st_size)
         self.bar = Bar(self._registers)
-        self.rearm()
+        self._set_command(self.command() & ~INTX_OFF | MEMORY | BUS_MASTER)
 
     def fileno(self) -> int:
         """Readable when an interrupt came."""
@@ -70,8 +71,8 @@ class Function:
             return False
 
     def rearm(self) -> None:
-        """Let the function do DMA and interrupt; after the device was told to lower its line."""
-        self._set_command(self.command() & ~INTX_OFF | MEMORY | BUS_MASTER)
+        """Switch INTx on, and nothing else: a function that lost its right to DMA must not get it back."""
+        self._set_command(self.command() & ~INTX_OFF)
 
     def command(self) -> int:
         """The command register in config space."""
