@@ -1,6 +1,7 @@
 """A bench host made of files, and a controller's connection to a host agent on this machine."""
 
 import os
+import shutil
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from lab.agents.host.sysfs import Sysfs
+from lab.agents.rpc import AgentError
 
 NIC, NIC2, DISK, MANAGEMENT, PORT = (
     "0000:01:00.0",
@@ -30,7 +32,8 @@ class FakeHost:
         self.natural: dict[str, str] = {}
         self.refuses: set[str] = set()
         self.written: list[tuple[str, str]] = []
-        self.sysfs = Sysfs(root, self.write)
+        self.ran: list[str] = []
+        self.sysfs = Sysfs(root, self.write, self.run)
         for driver in ("vfio-pci", "igb", "nvme", "virtio-pci", "pcieport"):
             (root / "sys/bus/pci/drivers" / driver).mkdir(parents=True)
         self.add(PORT, "pcieport", group="1", pci_class="0x060400")
@@ -78,6 +81,19 @@ class FakeHost:
             driver = self.natural[text] if override == "(null)" else str(override)
             if driver not in self.refuses:
                 self._bind(text, driver)
+
+    def run(self, argv: Sequence[str]) -> str:
+        self.ran.append(" ".join(argv))
+        raise AgentError(f"there is no program {argv[0]!r} on this host")
+
+    def hold(self, pid: int, node: str) -> None:
+        """A process that has a device node open."""
+        self.file(f"proc/{pid}/comm", "qemu\n")
+        self.link(f"proc/{pid}/fd/3", Path(node))
+
+    def end(self, pid: int) -> None:
+        """A process is gone."""
+        shutil.rmtree(self.root / "proc" / str(pid))
 
     def _bind(self, bdf: str, driver: str) -> None:
         (self.root / "sys/bus/pci/devices" / bdf / "driver").symlink_to(

@@ -10,13 +10,12 @@ from typing import Any
 
 from ..rpc import AgentError
 from . import inuse
+from .holders import wait_released
 from .journal import Entry, Journal
 from .sysfs import Sysfs
-from .waiting import wait_until
 
 VFIO = "vfio-pci"
 KIND = "pci.driver"
-RELEASE_S = 10.0
 
 
 def bind(sysfs: Sysfs, journal: Journal, bdf: str, together: Sequence[str] = ()) -> dict[str, Any]:
@@ -60,10 +59,7 @@ def undo(sysfs: Sysfs, entry: Entry) -> None:
     if (sysfs.driver(bdf), _override(sysfs, bdf)) == (driver, entry.before["driver_override"]):
         return
     if sysfs.driver(bdf) == VFIO:
-        # unbinding vfio-pci blocks in the kernel for as long as a process holds the device
-        wait_until(
-            lambda: not holders(sysfs, bdf), RELEASE_S, lambda: f"{bdf} is held by {holders(sysfs, bdf)}"
-        )
+        wait_released(sysfs, bdf, nodes(sysfs, bdf))
     _rebind(sysfs, bdf, driver, entry.before["driver_override"])
     if (bound := sysfs.driver(bdf)) != driver:
         raise AgentError(
@@ -86,23 +82,17 @@ def refuse_unless_assignable(sysfs: Sysfs, bdf: str, together: Sequence[str] = (
     ]
     if held := [f"{m} ({sysfs.driver(m)})" for m in others if sysfs.driver(m) not in (None, VFIO)]:
         raise AgentError(f"{bdf} shares IOMMU group {group} with {', '.join(held)}: bind them all or none")
+    if (made := sysfs.attribute(bdf, "sriov_numvfs") or "0") != "0":
+        raise AgentError(f"{bdf} has {made} virtual functions, which would go with its own driver")
     if bdf in inuse.management_functions(sysfs):
         raise AgentError(f"{bdf} carries this host's own network connection")
     if bdf in inuse.disk_functions(sysfs):
         raise AgentError(f"{bdf} holds a disk that this host has mounted")
 
 
-def holders(sysfs: Sysfs, bdf: str) -> list[str]:
-    """The processes that hold the VFIO device or group of a function, as "name (pid)"."""
-    paths = {f"/dev/vfio/{sysfs.group(bdf)}", sysfs.vfio_cdev(bdf)} - {None}
-    found = []
-    for process in (sysfs.root / "proc").glob("[0-9]*"):
-        try:
-            if any(str(fd.readlink()) in paths for fd in (process / "fd").iterdir()):
-                found.append(f"{(process / 'comm').read_text().strip()} ({process.name})")
-        except OSError:
-            continue  # it ended meanwhile, or is not ours to look at
-    return found
+def nodes(sysfs: Sysfs, bdf: str) -> list[str | None]:
+    """What a process opens that has a function by VFIO: its group or its own device node."""
+    return [f"/dev/vfio/{sysfs.group(bdf)}", sysfs.vfio_cdev(bdf)]
 
 
 def _override(sysfs: Sysfs, bdf: str) -> str | None:

@@ -27,6 +27,25 @@ def disk_functions(sysfs: Sysfs) -> set[str]:
     return _owners(sysfs, _backing(sysfs, _mounted(sysfs)))
 
 
+def disks(sysfs: Sysfs, bdf: str) -> list[str]:
+    """The whole disks that lie directly on a function: no partitions, and nothing that is built on them."""
+    found = [
+        folder.name
+        for folder in (sysfs.root / "sys/class/block").glob("*")
+        if _is_whole(folder) and bdf in _owners(sysfs, _backing(sysfs, [folder]))
+    ]
+    return sorted(found, key=lambda name: (len(name), name))
+
+
+def _is_whole(folder: Path) -> bool:
+    hidden = folder / "hidden"  # a path of an NVMe disk that has several
+    return (
+        not (folder / "partition").exists()
+        and not any((folder / "slaves").glob("*"))
+        and not (hidden.exists() and hidden.read_text().strip() == "1")
+    )
+
+
 def _addressed(sysfs: Sysfs, ssh_connection: str) -> set[str]:
     names = {line.split()[0] for line in _lines(sysfs, "proc/net/route")[1:]}
     for fields in map(str.split, _lines(sysfs, "proc/net/if_inet6")):

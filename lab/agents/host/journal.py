@@ -65,7 +65,11 @@ class Journal:
 
     def changes(self, kind: str, what: str) -> list[Entry]:
         """The changes of one thing that are not undone, newest first."""
-        return [e for e in reversed(self._open.values()) if (e.kind, e.what) == (kind, what)]
+        return [e for e in self.all_changes(kind) if e.what == what]
+
+    def all_changes(self, kind: str) -> list[Entry]:
+        """The changes of one kind that are not undone, newest first."""
+        return [e for e in reversed(self._open.values()) if e.kind == kind]
 
     def undo(self, entry: Entry) -> None:
         """Undo one change, and write that down.

@@ -1,13 +1,14 @@
-"""PCI functions as the kernel's sysfs shows them.
+"""Devices as the kernel's sysfs shows them, PCI functions before all.
 
 Source: Linux Documentation/ABI/testing/sysfs-bus-pci, sysfs-kernel-iommu_groups.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..rpc import AgentError
+from .tool import run_tool
 
 BRIDGE_CLASS = "0x06"
 
@@ -27,13 +28,15 @@ def write_attribute(path: Path, text: str) -> None:
 
 @dataclass(frozen=True)
 class Sysfs:
-    """The file trees /sys and /proc below `root`.
+    """The file trees /sys and /proc below `root`, and the tools that reach where no file leads.
 
-    root, write: another folder, and something that acts like the kernel on a write, in self-tests
+    root, write, run: another folder, and something that acts like the kernel on a write and on a command
+                      of a tool, in self-tests
     """
 
     root: Path = Path("/")
     write: Callable[[Path, str], None] = field(default=write_attribute)
+    run: Callable[[Sequence[str]], str] = field(default=run_tool)
 
     @property
     def pci(self) -> Path:
@@ -64,11 +67,11 @@ class Sysfs:
 
     def driver(self, bdf: str) -> str | None:
         """The driver bound to a function."""
-        return self._target(bdf, "driver")
+        return link_name(self.pci / "devices" / bdf / "driver")
 
     def group(self, bdf: str) -> str | None:
         """The number of its IOMMU group; None where no IOMMU translates for it."""
-        return self._target(bdf, "iommu_group")
+        return link_name(self.pci / "devices" / bdf / "iommu_group")
 
     def group_members(self, bdf: str) -> list[str]:
         folder = self.pci / "devices" / bdf / "iommu_group" / "devices"
@@ -80,10 +83,16 @@ class Sysfs:
 
     def vfio_cdev(self, bdf: str) -> str | None:
         """The /dev/vfio/devices/ name of a function bound to vfio-pci."""
-        folder = self.pci / "devices" / bdf / "vfio-dev"
-        names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
-        return f"/dev/vfio/devices/{names[0]}" if names else None
+        return vfio_cdev(self.pci / "devices" / bdf)
 
-    def _target(self, bdf: str, link: str) -> str | None:
-        path = self.pci / "devices" / bdf / link
-        return path.readlink().name if path.is_symlink() else None
+
+def link_name(path: Path) -> str | None:
+    """The last part of what a link points to; None where there is no link."""
+    return path.readlink().name if path.is_symlink() else None
+
+
+def vfio_cdev(device: Path) -> str | None:
+    """The /dev/vfio/devices/ name of a device, by its folder; None for one that VFIO does not have."""
+    folder = device / "vfio-dev"
+    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    return f"/dev/vfio/devices/{names[0]}" if names else None
