@@ -2,12 +2,13 @@
 
 import mmap
 import os
+import sys
 from pathlib import Path
 
 import pytest
 
 from lab.agents.host import capabilities, device, kmsg, pins, procfs, trace
-from lab.agents.host.spawned import ending
+from lab.agents.host.spawned import _has_left, ending
 from lab.agents.host.sysfs import Sysfs
 from lab.agents.rpc import AgentError
 from testcases.selftest.host_agent_fakes import NIC, FakeHost
@@ -186,3 +187,9 @@ def test_what_is_no_qemu(path: str, said: str) -> None:
 def test_endings() -> None:
     assert ending(3) == {"status": 3, "signal": None}
     assert ending(-11) == {"status": None, "signal": "SIGSEGV"}
+
+
+def test_whether_a_process_is_still_its_launcher() -> None:
+    assert not _has_left(os.getpid(), sys.executable)
+    assert _has_left(os.getpid(), "/bin/sh")
+    assert _has_left(4194999, sys.executable), "it has ended"

@@ -95,7 +95,7 @@ def test_a_descriptor_keeps_its_number_across_an_exec(agent: HostAgent, seen: Co
 def test_a_program_that_is_not_there(agent: HostAgent) -> None:
     with pytest.raises(AgentRefusal, match="there is no program 'no-such-qemu'"):
         agent.spawn("qemu", ["no-such-qemu"])
-    with pytest.raises(AgentRefusal, match="a socket that was not asked for"):
+    with pytest.raises(AgentRefusal, match="a descriptor that was not asked for"):
         agent.spawn("qemu", ["echo", "{fd:serial}"])
 
 

@@ -7,19 +7,23 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from ..rpc import AgentError, Wire
-from . import binding, device, functions, procfs, trace
+from . import binding, device, functions, procfs, qemu_probe, trace, vduse
 from .capabilities import capabilities, qemu_version
 from .epoch import Epoch
 from .journal import Journal
 from .kmsg import KmsgWatch
+from .making import making, undo_table
+from .medium import read_medium
 from .pins import PinSampler
 from .spawned import Spawner
 from .streams import ChardevStream
 from .sysfs import Sysfs
+from .tap import Taps
 
 STATE = Path("/var/lib/cprlab")
 
@@ -48,8 +52,8 @@ class HostAgent:
         self._spawner = Spawner(wire, self._folder)
         self._watches: dict[str, Watch] = {}
         self._streams: dict[str, ChardevStream] = {}
-        undo = {binding.KIND: lambda entry: binding.undo(self._sysfs, entry), trace.KIND: trace.remove}
-        self._journal = Journal(state / "journal.jsonl", undo)
+        self._journal = Journal(state / "journal.jsonl", undo_table(self._sysfs))
+        self._taps = Taps(self._sysfs, self._journal)
         self._restored: list[dict[str, Any]] = []
         with suppress(AgentError):  # not root: what needs the journal will say so
             self._journal.load()
@@ -59,14 +63,17 @@ class HostAgent:
         """All calls by the name on the wire."""
         return {
             **{name: getattr(self, name) for name in _CALLS},
+            **making(self._sysfs, self._journal, self._taps),
             "capabilities": lambda: capabilities(self._sysfs),
             "functions": lambda: functions.functions(self._sysfs),
             "qemu_version": qemu_version,
+            "qemu_probe": qemu_probe.probe,
             # of QEMU's own events, which are stamped by it
             "wall_clock": lambda: {"t_ns": time.time_ns()},
             "process": procfs.process,
             "pfns": procfs.pfns,
             "interrupts": device.interrupts,
+            "medium_read": partial(read_medium, self._wire),
         }
 
     def hello(self) -> dict[str, Any]:
@@ -95,7 +102,8 @@ class HostAgent:
         binding.give_back(self._journal, bdf)
 
     def restore(self) -> list[dict[str, Any]]:
-        """Undo every change to the host now."""
+        """Undo every change to the host now; taps that are held go too."""
+        self._taps.close()
         return self._journal.undo_all()
 
     def device(self, bdf: str) -> dict[str, Any]:
@@ -107,14 +115,19 @@ class HostAgent:
         argv: Sequence[str],
         env: Mapping[str, str] | None = None,
         sockets: Sequence[str] = (),
+        taps: Sequence[str] = (),
     ) -> dict[str, Any]:
-        return self._spawner.spawn(name, argv, env, sockets)
+        return self._spawner.spawn(name, argv, env, sockets, self._taps.descriptors(taps))
 
     def reap(self, pid: int, wait_s: float = 10.0) -> dict[str, Any]:
-        return self._spawner.child(pid).reap(wait_s)
+        ended = self._spawner.child(pid).reap(wait_s)
+        vduse.sweep(self._sysfs, self._journal)
+        return ended
 
     def kill(self, pid: int) -> dict[str, Any]:
-        return self._spawner.child(pid).kill()
+        ended = self._spawner.child(pid).kill()
+        vduse.sweep(self._sysfs, self._journal)
+        return ended
 
     def watch_pins(self, pid: int, period_ms: float = 10.0) -> None:
         self._watch("pins", lambda: PinSampler(self._wire, self._epoch, pid, period_ms))
@@ -155,6 +168,7 @@ class HostAgent:
         errors = self._spawner.kill_all()
         for watch in [*self._watches.values(), *self._streams.values()]:
             watch.abandon()
+        self._taps.close()
         errors += [
             f"{undone['what']}: {undone['error']}" for undone in self._journal.undo_all() if "error" in undone
         ]

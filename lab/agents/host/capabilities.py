@@ -5,19 +5,30 @@ import platform
 import re
 import resource
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..rpc import AgentError
+from . import mdev, vdpa
 from .sysfs import Sysfs
 from .trace import TRACEFS
 
 CHANGE_PROCESS = (6, 13)
 """The release that got IOMMU_IOAS_CHANGE_PROCESS, without which cpr-exec cannot keep an iommufd."""
 
+NOIOMMU = "sys/module/vfio/parameters/enable_unsafe_noiommu_mode"
+"""Not there in a kernel that was built without it."""
+
 
 def capabilities(sysfs: Sysfs) -> dict[str, Any]:
-    """Facts for preflight and doctor; memlock_bytes None means unlimited."""
+    """Facts for preflight and doctor.
+
+    memlock_bytes: None means unlimited
+    sriov:         {BDF: how many virtual functions it could have}
+    vdpa:          names of the management devices that the tool `vdpa` lists; none without that tool
+    mdev:          {parent: types of mediated devices it makes}
+    """
     groups = sysfs.root / "sys/kernel/iommu_groups"
     count = sum(1 for _ in groups.iterdir()) if groups.is_dir() else 0
     memlock, _ = resource.getrlimit(resource.RLIMIT_MEMLOCK)
@@ -36,7 +47,36 @@ def capabilities(sysfs: Sysfs) -> dict[str, Any]:
         "memlock_bytes": None if memlock == resource.RLIM_INFINITY else memlock,
         "tracefs": (TRACEFS / "instances").is_dir(),
         "pin_counters": "nr_foll_pin_acquired" in _text(Path("/proc/vmstat")),
+        "sriov": _sriov(sysfs),
+        "vdpa": vdpa.managements(_said(sysfs, ["vdpa", "-j", "mgmtdev", "show"]) or '{"mgmtdev": {}}'),
+        "vhost_vdpa": (sysfs.root / "sys/bus/vdpa/drivers/vhost_vdpa").exists(),
+        "vhost_net": (sysfs.root / "dev/vhost-net").exists(),
+        "vhost_vsock": (sysfs.root / "dev/vhost-vsock").exists(),
+        "vduse": (sysfs.root / "dev/vduse/control").exists(),
+        "mdev": mdev.types(sysfs),
+        "tun": (sysfs.root / "dev/net/tun").exists(),
+        "vfio_noiommu_off": _text(sysfs.root / NOIOMMU).strip() in ("", "N"),
+        **_storage_daemon(sysfs),
     }
+
+
+def _sriov(sysfs: Sysfs) -> dict[str, int]:
+    totals = {bdf: int(sysfs.attribute(bdf, "sriov_totalvfs") or 0) for bdf in sysfs.bdfs()}
+    return {bdf: total for bdf, total in totals.items() if total}
+
+
+def _storage_daemon(sysfs: Sysfs) -> dict[str, bool]:
+    """Whether it is installed, and built to export a disk by VDUSE."""
+    said = _said(sysfs, ["qemu-storage-daemon", "--help"])
+    return {"qemu_storage_daemon": said is not None, "vduse_blk_export": "vduse-blk" in (said or "")}
+
+
+def _said(sysfs: Sysfs, argv: Sequence[str]) -> str | None:
+    """What a tool prints; None for one that is not installed, or fails."""
+    try:
+        return sysfs.run(argv)
+    except AgentError:
+        return None
 
 
 def version(text: str) -> tuple[int, int]:

@@ -13,10 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ..rpc import AgentError, Wire
+from .waiting import wait_until
 
 FIRST_FD = 100
-"""Inherited sockets get numbers from here on: far from what QEMU opens itself, and the same after an exec."""
+"""Inherited descriptors get numbers from here on, sockets before taps: far from what QEMU opens itself, and
+the same after an exec."""
 _READ_BYTES = 1 << 16
+_EXEC_S = 10.0
 
 
 class Child:
@@ -101,10 +104,15 @@ class Spawner:
         argv: Sequence[str],
         env: Mapping[str, str] | None = None,
         sockets: Sequence[str] = (),
+        taps: Mapping[str, int] | None = None,
     ) -> dict[str, Any]:
         """Start a process in a session of its own; "{fd:NAME}" in argv becomes the number it inherits.
 
+        For a tap that is "{fd:tap:NAME}". It inherits a duplicate that no exec of its closes, so cpr-exec
+        keeps it under the same number.
+
         env is added to the agent's own environment. The reply says {pid, fds: {name: number}, argv, log}.
+        taps: name -> the agent's descriptor, which it keeps
 
         Raises:
             AgentError: if the program cannot be started.
@@ -112,8 +120,10 @@ class Spawner:
         pairs = {socket_name: socket.socketpair() for socket_name in sockets}
         fds: dict[str, int] = {}
         try:
-            for socket_name, (_, theirs) in pairs.items():
-                fds[socket_name] = fcntl.fcntl(theirs.fileno(), fcntl.F_DUPFD_CLOEXEC, FIRST_FD + len(fds))
+            given = {socket_name: theirs.fileno() for socket_name, (_, theirs) in pairs.items()}
+            given |= {f"tap:{tap}": fd for tap, fd in (taps or {}).items()}
+            for fd_name, fd in given.items():
+                fds[fd_name] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_FD + len(fds))
             filled = [_filled(word, fds) for word in argv]
             child = self._start(name, filled, env or {}, list(fds.values()))
         except OSError as error:
@@ -138,9 +148,12 @@ class Spawner:
         return self.children[pid]
 
     def kill_all(self) -> list[str]:
-        """Kill all processes; returns what went wrong."""
+        """Kill all processes, newest first, as they may need an earlier one; returns what went wrong.
+
+        A QEMU that ends after the daemon of its VDUSE device waits half a minute for its answer.
+        """
         errors = []
-        for child in self.children.values():
+        for child in reversed(list(self.children.values())):
             try:
                 child.kill()
             except (AgentError, OSError) as error:
@@ -164,14 +177,28 @@ class Spawner:
         )
         child = Child(name, process, self._folder / f"{name}-{process.pid}.log", self._wire)
         self.children[process.pid] = child
+        if setpriv:
+            # until setpriv has asked for it, the end of the agent would not be the end of the process
+            what = f"{name} (pid {process.pid}) is still setpriv"
+            wait_until(lambda: _has_left(process.pid, setpriv), _EXEC_S, lambda: what)
         return child
+
+
+def _has_left(pid: int, launcher: str) -> bool:
+    """Whether a process has executed what its launcher shall start; one that has ended has."""
+    try:
+        return not Path(f"/proc/{pid}/exe").samefile(launcher)
+    except OSError:
+        return True
 
 
 def _filled(word: str, fds: Mapping[str, int]) -> str:
     for name, number in fds.items():
         word = word.replace(f"{{fd:{name}}}", str(number))
     if "{fd:" in word:
-        raise AgentError(f"argv names a socket that was not asked for: {word!r}; sockets: {sorted(fds)}")
+        raise AgentError(
+            f"argv names a descriptor that was not asked for: {word!r}; asked for: {sorted(fds)}"
+        )
     return word
 
 

@@ -1,0 +1,38 @@
+"""The calls that make devices on the host and unmake them, and how every change is undone."""
+
+from collections.abc import Callable
+from typing import Any
+
+from . import binding, disk, mdev, sriov, tap, trace, vdpa, vduse
+from .journal import Journal, Undo
+from .sysfs import Sysfs
+
+
+def undo_table(sysfs: Sysfs) -> dict[str, Undo]:
+    """What undoes each kind of change, for the journal."""
+    return {
+        binding.KIND: lambda entry: binding.undo(sysfs, entry),
+        mdev.KIND: lambda entry: mdev.undo(sysfs, entry),
+        sriov.KIND: lambda entry: sriov.undo(sysfs, entry),
+        tap.KIND: lambda entry: tap.undo(sysfs, entry),
+        trace.KIND: trace.remove,
+        vdpa.KIND: lambda entry: vdpa.undo(sysfs, entry),
+        vduse.KIND: lambda entry: vduse.undo(sysfs, entry),
+    }
+
+
+def making(sysfs: Sysfs, journal: Journal, taps: tap.Taps) -> dict[str, Callable[..., Any]]:
+    """The calls by the name on the wire; each module says what its own return and refuse."""
+    return {
+        "vf_create": lambda bdf, mac: sriov.create(sysfs, journal, bdf, mac),
+        "vf_remove": lambda bdf: sriov.remove(sysfs, journal, bdf),
+        "vdpa_create": lambda name, management, mac=None: vdpa.create(sysfs, journal, name, management, mac),
+        "vdpa_as_disk": lambda name: vdpa.as_disk(sysfs, journal, name),
+        "vdpa_remove": lambda name: vdpa.remove(sysfs, journal, name),
+        "mdev_create": lambda parent, type: mdev.create(sysfs, journal, parent, type),
+        "mdev_remove": lambda uuid: mdev.remove(journal, uuid),
+        "tap_create": taps.create,
+        "tap_persistent": taps.persistent,
+        "tap_remove": taps.remove,
+        "disk_of": lambda bdf: disk.disk_of(sysfs, bdf),
+    }
