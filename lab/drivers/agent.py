@@ -1,23 +1,26 @@
 """The host agent from the controller's side: brought to the host, started, called, ended."""
 
 import collections
-import tempfile
 import threading
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from lab import agents
+from lab.drivers.agent_zip import pack, put_agents
 from lab.errors import BenchError
 from lab.link import AgentLink, Receiver
+
+__all__ = ["Connection", "HostAgent", "Spawned", "Stream", "pack", "put_agents"]
 
 STDERR_LINES = 20
 """So much of what the agent prints is kept for messages."""
 
 _START_S = 60.0
-_EPOCH_OF_ZIP = (1980, 1, 1, 0, 0, 0)
+_DEVICE_S = 90.0
+"""Making and removing devices: in the worst case a VDUSE daemon that is gone is waited for twice."""
+_MEDIUM_S = 600.0
+"""A whole disk, read by an emulated host."""
 
 
 class Stream(Protocol):
@@ -43,7 +46,7 @@ class Connection(Protocol):
 class Spawned:
     """A process that the agent started.
 
-    fds:  chardev name -> the descriptor number that it inherited
+    fds:  chardev name, or "tap:NAME" -> the descriptor number that it inherited
     argv: as it was started, descriptor numbers filled in
     log:  file on the host with its output
     """
@@ -138,12 +141,67 @@ class HostAgent:
     def qemu_version(self, path: str) -> str:
         return str(self.link.call("qemu_version", timeout_s=60, path=path))
 
+    def qemu_probe(self, path: str) -> dict[str, Any]:
+        """What a QEMU can do, asked of itself: {version, modes, devices, ...}, lists of names but the first."""
+        return self._dict("qemu_probe", 90, path=path)
+
     def bind(self, bdf: str, together: Sequence[str] = ()) -> dict[str, Any]:
         """Bind a function to vfio-pci: {driver_before, vfio_cdev, group}."""
         return self._dict("bind", bdf=bdf, together=list(together))
 
     def give_back(self, bdf: str) -> None:
         self.link.call("give_back", bdf=bdf)
+
+    def vf_create(self, bdf: str, mac: str) -> dict[str, Any]:
+        """Make a virtual function: {bdf, pf, pf_interface, group, group_members, mac, spoof_checking}."""
+        return self._dict("vf_create", _DEVICE_S, bdf=bdf, mac=mac)
+
+    def vf_remove(self, bdf: str) -> None:
+        """Give a virtual function that was made here back, and remove it."""
+        self.link.call("vf_remove", timeout_s=_DEVICE_S, bdf=bdf)
+
+    def vdpa_create(self, name: str, management: str, mac: str | None = None) -> dict[str, Any]:
+        """Make a vDPA device for QEMU: {name, path, type, management, mac}.
+
+        For management "vduse" a daemon of the same name must have been started before.
+        """
+        return self._dict("vdpa_create", _DEVICE_S, name=name, management=management, mac=mac)
+
+    def vdpa_as_disk(self, name: str) -> str:
+        """Take a vDPA device from QEMU, which has ended, to the host: path of its block device."""
+        return str(self.link.call("vdpa_as_disk", timeout_s=_DEVICE_S, name=name))
+
+    def vdpa_remove(self, name: str) -> None:
+        self.link.call("vdpa_remove", timeout_s=_DEVICE_S, name=name)
+
+    def mdev_create(self, parent: str, type: str) -> dict[str, Any]:
+        """Make a mediated device: {uuid, path, group, vfio_cdev}."""
+        return self._dict("mdev_create", _DEVICE_S, parent=parent, type=type)
+
+    def mdev_remove(self, uuid: str) -> None:
+        self.link.call("mdev_remove", timeout_s=_DEVICE_S, uuid=uuid)
+
+    def tap_create(self, name: str) -> dict[str, str]:
+        """Make a tap that the agent holds, for `taps` of `spawn`: {name, mac}."""
+        return self._dict("tap_create", name=name)
+
+    def tap_persistent(self, name: str) -> dict[str, str]:
+        """Make a tap that nobody holds, for a process that opens it by its name: {name, mac}."""
+        return self._dict("tap_persistent", name=name)
+
+    def tap_remove(self, name: str) -> None:
+        self.link.call("tap_remove", name=name)
+
+    def disk_of(self, bdf: str) -> str:
+        """The path of the block device of a function that is the host's: waited for."""
+        return str(self.link.call("disk_of", timeout_s=_DEVICE_S, bdf=bdf))
+
+    def medium_read(
+        self, load: str, path: str, slots: int, block_bytes: int, seed: int, used: int | None = None
+    ) -> dict[str, Any]:
+        """Send what a guest left on a disk as table <load>.medium; returns the data of event load.medium."""
+        args = {"slots": slots, "block_bytes": block_bytes, "seed": seed, "used": used}
+        return self._dict("medium_read", _MEDIUM_S, load=load, path=path, **args)
 
     def restore(self) -> list[dict[str, Any]]:
         """Undo every change to the host: [{kind, what, before, error if it failed}]."""
@@ -157,9 +215,14 @@ class HostAgent:
         *,
         env: Mapping[str, str] | None = None,
         sockets: Sequence[str] = (),
+        taps: Sequence[str] = (),
     ) -> Spawned:
-        """Start a process; "{fd:NAME}" in argv becomes the descriptor of the socket NAME."""
-        reply = self._dict("spawn", name=name, argv=list(argv), env=dict(env or {}), sockets=list(sockets))
+        """Start a process; "{fd:NAME}" in argv becomes its descriptor of the socket NAME.
+
+        "{fd:tap:NAME}" becomes that of the tap NAME, made by `tap_create`.
+        """
+        files = {"sockets": list(sockets), "taps": list(taps)}
+        reply = self._dict("spawn", name=name, argv=list(argv), env=dict(env or {}), **files)
         return Spawned(reply["pid"], reply["fds"], tuple(reply["argv"]), reply["log"])
 
     def reap(self, pid: int, wait_s: float = 10.0) -> dict[str, Any]:
@@ -222,20 +285,3 @@ class HostAgent:
                 self._said.append(line.decode(errors="replace").rstrip())
         except (OSError, ValueError):
             pass  # the stream was closed
-
-
-def put_agents(connection: Connection) -> str:
-    """Bring lab/agents to a host as a zip file; returns what PYTHONPATH must name there."""
-    with tempfile.TemporaryDirectory() as folder:
-        packed = Path(folder) / "agents.zip"
-        pack(packed)
-        return connection.put_blob(packed)
-
-
-def pack(path: Path) -> None:
-    """Write lab/agents as package `agents`: the same bytes for the same sources, so that it is sent once."""
-    source = Path(agents.__file__).parent
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file in sorted(source.rglob("*.py")):
-            entry = zipfile.ZipInfo(f"agents/{file.relative_to(source)}", _EPOCH_OF_ZIP)
-            archive.writestr(entry, file.read_bytes(), zipfile.ZIP_DEFLATED)
