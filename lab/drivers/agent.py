@@ -142,7 +142,7 @@ class HostAgent:
         return str(self.link.call("qemu_version", timeout_s=60, path=path))
 
     def qemu_probe(self, path: str) -> dict[str, Any]:
-        """What a QEMU can do, asked of itself: {version, modes, devices, ...}, lists of names but the first."""
+        """What a QEMU can do, asked of itself: {version, modes, devices, ...}, lists but the first."""
         return self._dict("qemu_probe", 90, path=path)
 
     def bind(self, bdf: str, together: Sequence[str] = ()) -> dict[str, Any]:
