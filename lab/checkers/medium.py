@@ -26,7 +26,7 @@ class MediumIntact:
     """Every slot holds the last block that the guest was told is written, or one put later.
 
     Reads: tables <load>.write.sent, <load>.write.received and <load>.medium, read after the guest was gone;
-        load.medium, .start, .stop, .unreachable; epoch; cpr.*.
+        load.medium, .start, .stop, .unreachable; witness.blind; epoch; cpr.*.
     outcome: how updates must have ended: "ok", or "fail" where a refusal is what is expected
     """
 
@@ -78,7 +78,9 @@ class MediumIntact:
         """The event that tells of the reading; None, and a gap, if there is none to rely on."""
         told = timeline.of("load.medium", load=self.load)
         if not told:
-            found.gap("nobody read the medium")
+            blind = timeline.of("witness.blind", witness=f"medium-{self.load}")
+            why = f": {blind[0].data.get('reason', 'no reason given')}" if blind else ""
+            found.gap("nobody read the medium" + why, *blind[:1])
             return None
         stops = timeline.of("load.stop", load=self.load)
         if stops and told[-1].index < stops[-1].index:

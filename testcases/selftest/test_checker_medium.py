@@ -264,6 +264,12 @@ TABLE = [
         lambda s: s.without_rows(ROWS, SLOT),
     ),
     row("nobody read the medium", UNKNOWN, "^nobody read the medium", lambda s: s.drop("load.medium")),
+    row(
+        "the medium could not be read",
+        UNKNOWN,
+        "^nobody read the medium: no disk",
+        lambda s: s.drop("load.medium").add(3900, "witness.blind", witness="medium-nvme", reason="no disk"),
+    ),
     row("nobody read this medium", UNKNOWN, "nobody read the medium", reading(load="other")),
     row(
         "it was read too early",
