@@ -11,8 +11,13 @@ import pytest
 
 from lab.rows.table import cases
 
-UPDATED = [(case.name, case.backend) for case in cases(refused=False) if case.name != "nic"]
-REFUSED = [(case.name, case.backend) for case in cases(refused=True)]
+REFUSED = [(case.name, case.backend) for case in cases() if case.refused is not None]
+LOST = [(case.name, case.backend) for case in cases() if case.row.lost]  # test_known_defects.py
+UPDATED = [
+    pair
+    for case in cases()
+    if (pair := (case.name, case.backend)) not in [*REFUSED, *LOST] and case.name != "nic"
+]
 
 
 @pytest.mark.parametrize("row, iommu", UPDATED, indirect=True)

@@ -6,7 +6,14 @@ case's folder in the run record holds reproduce.sh, the exact commands and every
 
 import pytest
 
-from lab.checkers import accounting_kept, pages_stayed_pinned, same_guest, update_completed
+from lab.checkers import (
+    accounting_kept,
+    pages_stayed_pinned,
+    replaced_in_place,
+    same_guest,
+    update_completed,
+)
+from lab.rows.table import cases
 
 
 @pytest.mark.xfail(
@@ -39,3 +46,36 @@ def test_a_failed_exec_leaves_the_guest_running(load, update, verdict):
             running.settle(timeout_s=15)
 
     verdict(same_guest())
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="QEMU 11.1.3: what it opens by name leaks into new QEMU, which finds it busy and gives up",
+)
+@pytest.mark.parametrize("row, iommu", [(c.name, c.backend) for c in cases() if c.row.lost], indirect=True)
+def test_what_is_opened_by_name_survives(row, load, update, verdict, qemu_said):
+    """A guest whose update QEMU accepts is not lost; blocked-reasons is empty for these devices."""
+    with load() as running:
+        running.settle()
+        with update():
+            running.settle(timeout_s=15)
+
+    qemu_said(row.row.lost)
+    verdict(update_completed(), same_guest())
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="QEMU 11.1.3: each update leaves a descriptor of /dev/vhost-net behind",
+)
+@pytest.mark.parametrize("row, iommu", [("tap-vhost", "vhost")], indirect=True)
+def test_vhost_net_leaks_no_descriptor(load, update, verdict):
+    """QEMU holds as many descriptors after an update as before it."""
+    with load() as running:
+        running.settle()
+        with update():
+            running.settle()
+
+    verdict(update_completed(), same_guest(), replaced_in_place(holds="/dev/vhost-net"))

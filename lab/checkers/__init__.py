@@ -167,10 +167,12 @@ def shared(
     updates: int | None = None,
     grades: Mapping[str, str] = GRADES,
     holds: str = "/dev/vfio",
+    growth: int = 0,
 ) -> list[Checker]:
     """The claims of a cpr-exec case whatever devices the guest has.
 
-    holds: what QEMU holds a descriptor of
+    holds:  what QEMU holds a descriptor of
+    growth: descriptors that are known to come to stay
     """
     from_outside = next((name for name in streams if name.endswith(".from-guest")), LINES)
     return [
@@ -178,7 +180,7 @@ def shared(
         SameGuest(),
         *(DmaIntact(name) for name in streams),
         pfns_unchanged,
-        ReplacedInPlace(holds=holds),
+        ReplacedInPlace(holds=holds, growth=growth),
         *(ChardevGrade(chardev, grade) for chardev, grade in grades.items()),
         GuestPauseBelow(pause_limit_s, from_outside),
         LogsClean(),

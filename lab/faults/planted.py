@@ -61,6 +61,13 @@ def _host(plant: Callable[[HostConnection, str], None]) -> Callable[[Scene], Non
     return lambda scene: plant(scene.host, scene.functions[0])
 
 
+def _guest(load: str, kind: str) -> Callable[[Scene], None]:
+    def plant(scene: Scene) -> None:
+        scene.guest.link.call("load_fault", load=load, kind=kind)
+
+    return plant
+
+
 def _reboot(scene: Scene) -> None:
     scene.guest.monitor.execute("system_reset")
 
@@ -95,4 +102,28 @@ FAULTS = {
         wrapper="mask-interrupts",
     ),
     "guest-reboots": Fault(_refutes("same_guest"), spares=False, after=_reboot),
+    "disk-flips-a-bit": Fault(
+        _refutes("dma_intact(nvme.read)", "medium_intact(nvme)"), after=_guest("nvme", "flip"), row="nvme"
+    ),
+    "disk-hides-what-it-did-not-write": Fault(
+        _refutes("medium_intact(nvme)"), after=_guest("nvme", "hidden"), row="nvme", iommu="iommufd"
+    ),
+    "display-shows-an-old-picture": Fault(
+        _refutes("frames_shown(gpu)"), after=_guest("gpu", "stale"), row="gpu"
+    ),
+    "engine-copies-an-old-block": Fault(
+        _refutes("dma_intact(edu.copy)"), after=_guest("edu", "stale"), row="edu", iommu="iommufd"
+    ),
+    "vdpa-nic-doubles-a-frame": Fault(
+        _refutes("dma_intact(vnet.loop)"), after=_guest("vnet", "duplicate"), row="vdpa-net", iommu="vdpa"
+    ),
+    "vdpa-disk-keeps-an-old-block": Fault(
+        _refutes("dma_intact(vblk.read)", "medium_intact(vblk)"),
+        after=_guest("vblk", "stale"),
+        row="vdpa-blk",
+        iommu="vdpa",
+    ),
+    "tap-drops-a-frame": Fault(
+        _refutes("dma_intact(tap.to-guest)"), after=_wire("drop", "to-guest"), row="tap", iommu="vhost"
+    ),
 }

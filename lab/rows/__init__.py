@@ -92,6 +92,8 @@ class Row:
     kernel_args: for the guest
     viommu:      whether the guest has an IOMMU of its own
     refused:     back-end -> what QEMU says when it refuses to update it (a regular expression)
+    lost:        what QEMU 11.1.3 loses the guest with, though it accepts the update: a strict expectation
+    leaks:       descriptors that QEMU 11.1.3 leaves behind at each update: another one
     """
 
     name: str
@@ -101,6 +103,8 @@ class Row:
     kernel_args: str = ""
     viommu: bool = False
     refused: Mapping[str, str] = field(default_factory=dict)
+    lost: str = ""
+    leaks: int = 0
 
     def needs(self, backend: str) -> tuple[str, ...]:
         """What a bench must have for it, by names of lab/drivers/capabilities.py."""

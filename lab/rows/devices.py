@@ -13,12 +13,23 @@ from lab.loads.block import BlockLoad
 from lab.loads.dma_engine import DmaEngineLoad
 from lab.loads.gpu import GpuLoad
 from lab.loads.nic import LoopLoad, NicLoad
-from lab.qemu.devices import Device, TapNet, VdpaDevice, VdpaNet, VfioFunction, VfioMdev, VhostVsock
+from lab.qemu.devices import (
+    Device,
+    TapByName,
+    TapNet,
+    VdpaBlockdev,
+    VdpaDevice,
+    VdpaNet,
+    VfioFunction,
+    VfioMdev,
+    VhostVsock,
+)
 from lab.rows import Attached, Site
 
 GUEST_MAC = "02:63:70:72:00:02"
 """Of a NIC that the lab makes: locally administered, "cpr" in ASCII."""
 TAP = "cprtap0"
+VDPA_DISK = "cprblk"
 VSOCK_CID, VSOCK_PORT = 63, 6370
 HOST_CID = 2
 
@@ -162,19 +173,52 @@ class VdpaNic:
 
 @dataclass(frozen=True)
 class VdpaDisk:
-    """A disk of the kernel's vDPA simulator."""
+    """A disk of the kernel's vDPA simulator.
 
-    needs: ClassVar[tuple[str, ...]] = (
-        "vdpa:vdpasim_blk",
-        "vhost-vdpa",
-        "qemu-device:vhost-vdpa-device-pci",
-    )
+    passed_on: its virtio is shown to the guest as it is (vhost-vdpa-device-pci), and not by libblkio
+    """
+
+    passed_on: bool = False
+    management: ClassVar[str] = "vdpasim_blk"
     holds: ClassVar[str] = "/dev/vhost-vdpa"
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        by = "qemu-device:vhost-vdpa-device-pci" if self.passed_on else "qemu-blockdev:virtio-blk-vhost-vdpa"
+        return (f"vdpa:{self.management}", "vhost-vdpa", by)
+
     def attach(self, site: Site) -> Attached:
-        made = site.agent.vdpa_create("cprblk", "vdpasim_blk")
-        load = BlockLoad("vblk", driver="virtio-blk", seed=site.seed)
-        return _disk(site, VdpaDevice(str(made["path"])), load, lambda agent: agent.vdpa_as_disk("cprblk"))
+        path = str(site.agent.vdpa_create(VDPA_DISK, self.management)["path"])
+        # it answers at once: nothing is in flight but by chance
+        load = BlockLoad("vblk", driver="virtio-blk", in_flight=False, seed=site.seed)
+        device = VdpaDevice(path) if self.passed_on else VdpaBlockdev(path)
+        return _disk(site, device, load, lambda agent: agent.vdpa_as_disk(VDPA_DISK))
+
+
+@dataclass(frozen=True)
+class VduseDisk(VdpaDisk):
+    """A vDPA disk that a program in user space offers, qemu-storage-daemon, from a file on the bench host."""
+
+    management: ClassVar[str] = "vduse"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return ("vduse", "qemu-storage-daemon", *super().needs[1:])
+
+    def attach(self, site: Site) -> Attached:
+        image = f"/tmp/{VDPA_DISK}.raw"
+        site.bench.connection.check(["truncate", "-s", "64M", image])
+        site.undo.callback(site.bench.connection.run, ["rm", "-f", image])
+        export = f"type=vduse-blk,id=disk,name={VDPA_DISK},node-name=file,writable=on"
+        site.agent.spawn(
+            "qemu-storage-daemon",
+            [
+                "qemu-storage-daemon",
+                *("--blockdev", f"driver=file,node-name=file,filename={image}"),
+                *("--export", export),
+            ],
+        )
+        return super().attach(site)
 
 
 @dataclass(frozen=True)
@@ -182,9 +226,11 @@ class Tap:
     """A virtio-net on a tap whose descriptor QEMU inherits; the far end is the tap's other side.
 
     vhost: whether vhost-net moves the frames, or QEMU
+    named: QEMU opens it by its name instead
     """
 
     vhost: bool
+    named: bool = False
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -195,14 +241,15 @@ class Tap:
         return "/dev/vhost-net" if self.vhost else "/dev/net/tun"
 
     def attach(self, site: Site) -> Attached:
-        site.agent.tap_create(TAP)
+        (site.agent.tap_persistent if self.named else site.agent.tap_create)(TAP)
         wire = HostWire(site.bench.connection, f"packet:{TAP}")
         far = site.undo.enter_context(wire.far_end(site.evidence))
 
         def load(at: str) -> NicLoad:
             return NicLoad(far, "tap", seed=site.seed, bdf=at)
 
-        return Attached(TapNet(TAP, GUEST_MAC, self.vhost), load, far={"far": far})
+        device = TapByName if self.named else TapNet
+        return Attached(device(TAP, GUEST_MAC, self.vhost), load, far={"far": far})
 
 
 @dataclass(frozen=True)

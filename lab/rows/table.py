@@ -13,11 +13,13 @@ from lab.rows.devices import (
     Tap,
     VdpaDisk,
     VdpaNic,
+    VduseDisk,
     VirtualFunction,
     Vsock,
 )
 
 NIC2 = Nic("nic2", "far2")
+TAP_BUSY = "could not configure /dev/net/tun (cprtap0): Device or resource busy"
 MDEV_REFUSED = "CPR does not support vfio mdev"
 
 ROWS = (
@@ -29,22 +31,45 @@ ROWS = (
     Row("two-nics", "two NICs in one container", (Nic(), NIC2)),
     Row("together", "NIC, NVMe and GPU in one guest", (Nic(), Disk(), Display())),
     # one device, its driver told which interrupts to use; edu and the first NIC have INTx and MSI-X only
-    Row("msix", "NIC by MSI-X", (NIC2,), kernel_args="e1000e.IntMode=2"),
-    Row("msi", "NIC by MSI", (NIC2,), kernel_args="e1000e.IntMode=1"),
+    Row("msix", "NIC by MSI-X", (NIC2,), ("iommufd",), kernel_args="e1000e.IntMode=2"),
+    Row("msi", "NIC by MSI", (NIC2,), ("type1",), kernel_args="e1000e.IntMode=1"),
     Row("intx", "NIC by INTx", (NIC2,), kernel_args="e1000e.IntMode=0"),
     Row("viommu", "NIC behind the guest's own IOMMU", (Nic(),), viommu=True),
-    Row("no-migration", "NIC, enable-migration=off", (Nic(options=("enable-migration=off",)),)),
+    # mtty is the one device here whose kernel driver can migrate
+    Row("mdev", "NIC and a migratable mdev", (Nic(), SerialMdev()), refused={"type1": MDEV_REFUSED}),
     Row(
-        "mdev",
-        "mediated device whose driver can migrate, beside a NIC",
-        (Nic(), SerialMdev()),
-        refused={"type1": MDEV_REFUSED},
+        "mdev-off",
+        "NIC and an mdev, enable-migration=off",
+        (Nic(), SerialMdev(("enable-migration=off",))),
+        ("iommufd",),
     ),
     Row("vdpa-net", "vDPA NIC (simulator)", (VdpaNic(),), VDPA),
     Row("vdpa-blk", "vDPA disk (simulator)", (VdpaDisk(),), VDPA),
+    Row("vduse-blk", "vDPA disk (VDUSE)", (VduseDisk(),), VDPA),
+    Row(
+        "vdpa-blk-pci",
+        "vDPA disk (simulator), passed on",
+        (VdpaDisk(passed_on=True),),
+        VDPA,
+        refused={"vdpa": "State blocked by non-migratable device '.*vhost-vdpa-device'"},
+    ),
     Row("tap", "virtio-net on an inherited tap", (Tap(vhost=False),), VHOST),
-    Row("tap-vhost", "the same with vhost-net", (Tap(vhost=True),), VHOST),
-    Row("vsock", "vhost-vsock", (Vsock(),), VHOST),
+    Row("tap-vhost", "virtio-net on an inherited tap, by vhost-net", (Tap(vhost=True),), VHOST, leaks=1),
+    Row("tap-name", "virtio-net on a tap by name", (Tap(vhost=False, named=True),), VHOST, lost=TAP_BUSY),
+    Row(
+        "tap-name-vhost",
+        "virtio-net on a tap by name, by vhost-net",
+        (Tap(vhost=True, named=True),),
+        VHOST,
+        lost=TAP_BUSY,
+    ),
+    Row(
+        "vsock",
+        "vhost-vsock",
+        (Vsock(),),
+        VHOST,
+        lost="vhost-vsock: unable to set guest cid: Address already in use",
+    ),
 )
 
 
@@ -60,13 +85,6 @@ def row(name: str) -> Row:
     return found
 
 
-def cases(*, refused: bool | None = None) -> Iterator[Case]:
-    """Every row on each of its back-ends.
-
-    refused: only those that QEMU refuses to update, or only the others
-    """
-    for row in ROWS:
-        for backend in row.backends:
-            case = Case(row, backend)
-            if refused is None or refused == (case.refused is not None):
-                yield case
+def cases() -> Iterator[Case]:
+    """Every row on each of its back-ends."""
+    return (Case(row, backend) for row in ROWS for backend in row.backends)

@@ -32,8 +32,9 @@ def test_the_expected_pause_does_not_fill_the_ring() -> None:
 
 @pytest.mark.parametrize("name", ["ring_blocks", "expected_pause_s", "capacity_hz", "share", "rate_hz"])
 def test_nothing_may_be_zero(name: str) -> None:
+    zero: dict[str, Any] = {"capacity_hz": 2000.0, name: 0}
     with pytest.raises(ValueError):
-        ring_bound(**({"capacity_hz": 2000.0} | {name: 0}))
+        ring_bound(**zero)
 
 
 def test_a_load_takes_its_share_of_what_was_measured() -> None:

@@ -114,6 +114,12 @@ class Edu:
         lines = {f"irq{self._function.irq}": self._function.interrupts()} if self._function else {}
         return {"guest-irq": lines, "guest-edu": dict(self.copies.counts) if self.copies else {}}
 
+    def fault(self, kind: str) -> None:
+        """See `Copies.plant`."""
+        if self.copies is None:
+            raise AgentError(f"the load {self._load} does not run")
+        self.copies.plant(kind)
+
     def _interrupted(self, _: int) -> None:
         assert self.copies and self._function
         try:

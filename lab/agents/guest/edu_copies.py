@@ -8,10 +8,11 @@ from typing import Any, Protocol
 from ..blocks import Anomalies, BlockRows
 from ..frames import FrameReader, FrameWriter
 from ..pattern import Pattern
-from ..rpc import Wire
+from ..rpc import AgentError, Wire
 from .edu_registers import BUFFER_BYTES, Bar, Engine
 
 STREAM = "copy"
+FAULTS = ("flip", "stale")
 BLOCKS_UNDER_WAY = 2
 NOTHING = b"\xa5"
 """What a page holds before the device writes it."""
@@ -91,6 +92,7 @@ class Copies:
         self._engine, self._block_bytes = Engine(function.bar), block_bytes
         self._free, self._under_way = deque[Block](), deque[Block]()
         self._deadline_ticks, self._ticks, self._endless = deadline_ticks, 0, False
+        self._planted = deque[str]()
         pattern = Pattern(seed)
         self._writer = FrameWriter(STREAM, pattern, block_bytes, NO_ADDRESS, NO_ADDRESS)
         self._reader = FrameReader(STREAM, pattern, block_bytes)
@@ -105,6 +107,17 @@ class Copies:
         for part, (source, target) in enumerate(zip(pages[::2], pages[1::2], strict=True)):
             self._free.append(Block(source, target, part * self._block_bytes))
         self._next()
+
+    def plant(self, kind: str) -> None:
+        """Give the device something else than the next block: "flip" a bit, or "stale", the one before it.
+
+        Raises:
+            AgentError: for another kind.
+        """
+        if kind not in FAULTS:
+            raise AgentError(f"no fault {kind!r} of a DMA engine: there are {', '.join(FAULTS)}")
+        self._planted.append(kind)
+        self._out.event("fault.planted", fault=f"engine.{kind}", detail={"load": self._load})
 
     def interrupt(self) -> None:
         """Take an interrupt, if one came, and go on if a DMA has ended.
@@ -152,12 +165,21 @@ class Copies:
             block = self._free.popleft()
             block.seq, block.epoch, self.seq = self.seq, self.epoch, self.seq + 1
             block.source.memory[: self._block_bytes] = self._writer.frame(block.seq, block.epoch)
+            if self._planted:
+                self._spoil(block, self._planted.popleft())
             self._under_way.append(block)
             self.sent.add(block.seq, block.epoch, time.monotonic_ns(), 1)
             self._start(block, block.source, outward=False)
         elif self._under_way:
             block = self._under_way[0]
             self._start(block, block.target, outward=True)
+
+    def _spoil(self, block: Block, kind: str) -> None:
+        if kind == "flip":
+            block.source.memory[self._block_bytes // 2] ^= 0x10
+        else:
+            older = self._writer.frame(max(0, block.seq - 1), block.epoch)
+            block.source.memory[: self._block_bytes] = older
 
     def _start(self, block: Block, page: Page, *, outward: bool) -> None:
         if outward:
