@@ -80,7 +80,8 @@ class Guest:
             undo.enter_context(_console(host, config.console_log, evidence.folder / CONSOLE))
             monitor = undo.enter_context(_monitor(host, config, spawned.pid, evidence))
             undo.callback(_quit, monitor)
-            link = GuestLink(partial(host.stream_unix, config.agent_path), evidence)
+            connect = partial(host.stream_unix, config.agent_path)
+            link = GuestLink(connect, evidence, gone=partial(_gone, evidence, spawned.pid))
             undo.callback(link.close)
             signs = BootSigns(agent, spawned.pid, evidence)
             version = signs.awaited(lambda patience_s: monitor.open("old", patience_s), QMP_TIMEOUT_S)
@@ -119,6 +120,10 @@ def _console(host: HostConnection, log: str, to: Path) -> Iterator[None]:
         yield
         tail.close()
         copier.join(timeout=5)
+
+
+def _gone(evidence: Evidence, pid: int) -> str:
+    return "its QEMU has ended" if evidence.exit_of(pid) else ""
 
 
 def _quit(monitor: Monitor) -> None:

@@ -9,6 +9,7 @@ import itertools
 import json
 import queue
 import threading
+import time
 import uuid
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -20,6 +21,8 @@ from lab.link import AgentRefusal, Receiver, deliver
 TURN_S = 1.0
 """How long a read waits before the link looks after itself; also the limit of a write."""
 LINES_PER_ACK = 256
+GONE_PERIOD_S = 0.25
+"""How often a call that waits looks whether the guest is still there."""
 SILENT_TIMEOUT_S = 1.0
 """Patience with a guest that has not said a word since it failed to answer."""
 
@@ -40,6 +43,7 @@ class GuestLink:
     """Calls the guest agent and passes on its events and rows, over as many connections as it takes.
 
     connect:  opens a connection, or raises; asked again every `retry_s` until it does
+    gone:     why nobody will ever answer again, as that QEMU has ended; empty while somebody may
     receiver: gets events and rows in the order the guest sent them, from the link's own thread; may
               be changed while running. It also gets `guest.link` {connected, reason}
 
@@ -54,8 +58,9 @@ class GuestLink:
         receiver: Receiver | None = None,
         name: str = "guest agent",
         retry_s: float = 0.1,
+        gone: Callable[[], str] = lambda: "",
     ) -> None:
-        self.name, self.receiver = name, receiver
+        self.name, self.receiver, self.gone = name, receiver, gone
         self._connect, self._retry_s = connect, retry_s
         self._session, self._agent = uuid.uuid4().hex, ""
         self._ids = itertools.count(1)
@@ -89,10 +94,10 @@ class GuestLink:
             if self._resumed:
                 self._send(request)
         try:
-            answer = reply.get(timeout=min(timeout_s, SILENT_TIMEOUT_S) if self._silent else timeout_s)
+            answer = self._answer(reply, min(timeout_s, SILENT_TIMEOUT_S) if self._silent else timeout_s)
         except queue.Empty:
             self._silent = True
-            state = "connected" if self._resumed else "not connected"
+            state = self.gone() or ("connected" if self._resumed else "not connected")
             raise OutcomeUnknown(
                 f"{self.name} did not answer {call!r} within {timeout_s:g} s ({state})"
             ) from None
@@ -105,6 +110,17 @@ class GuestLink:
         if "error" in answer:
             raise AgentRefusal(f"{self.name}: {call}: {answer['error']}")
         return answer["result"]
+
+    def _answer(self, reply: "queue.SimpleQueue[dict[str, Any]]", timeout_s: float) -> dict[str, Any]:
+        """Raises queue.Empty when the time is up, or nobody is left to answer."""
+        end_s = time.monotonic() + timeout_s
+        while True:
+            left_s = end_s - time.monotonic()
+            try:
+                return reply.get(timeout=max(0.0, min(GONE_PERIOD_S, left_s)))
+            except queue.Empty:
+                if left_s <= GONE_PERIOD_S or self.gone():
+                    raise
 
     def close(self) -> None:
         """Give up the connection and all calls under way."""

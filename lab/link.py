@@ -55,6 +55,10 @@ class AgentLink:
         self._thread = threading.Thread(target=self._read, name=name, daemon=True)
         self._thread.start()
 
+    def gone(self) -> str:
+        """Why it will never answer again; empty while it may."""
+        return f"{self.name} is gone" if self.closed.is_set() else ""
+
     def call(self, call: str, timeout_s: float = 20.0, **args: Any) -> Any:
         """Ask the agent and return its result.
 

@@ -51,11 +51,11 @@ def test_a_failed_exec_leaves_the_guest_running(load, update, verdict):
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="QEMU 11.1.3: what it opens by name leaks into new QEMU, which finds it busy and gives up",
+    reason="QEMU 11.1.3 accepts this update and loses the guest; see the row's `lost` in lab/rows/table.py",
 )
 @pytest.mark.parametrize("row, iommu", [(c.name, c.backend) for c in cases() if c.row.lost], indirect=True)
-def test_what_is_opened_by_name_survives(row, load, update, verdict, qemu_said):
-    """A guest whose update QEMU accepts is not lost; blocked-reasons is empty for these devices."""
+def test_an_accepted_update_keeps_the_guest(row, load, update, verdict, qemu_said):
+    """A guest whose update QEMU accepts lives on; query-migrate has no blocked-reasons for these devices."""
     with load() as running:
         running.settle()
         with update():

@@ -16,7 +16,7 @@ from lab.checkers.dma import DmaIntact
 from lab.checkers.guest import SameGuest
 from lab.checkers.interrupts import interrupts_flow
 from lab.checkers.logs import LogsClean
-from lab.checkers.mappings import mappings_kept
+from lab.checkers.mappings import MappingsKept
 from lab.checkers.medium import MediumIntact
 from lab.checkers.pause import GuestPauseBelow
 from lab.checkers.pauses import LINES
@@ -60,6 +60,7 @@ dma_intact = DmaIntact
 frames_shown = FramesShown
 guest_pause_below = GuestPauseBelow
 logs_clean = LogsClean
+mappings_kept = MappingsKept
 medium_intact = MediumIntact
 pages_stayed_pinned = PagesStayedPinned
 replaced_in_place = ReplacedInPlace
@@ -73,6 +74,7 @@ CONFIGURED: Mapping[str, type[Any]] = {
     "frames_shown": FramesShown,
     "guest_pause_below": GuestPauseBelow,
     "logs_clean": LogsClean,
+    "mappings_kept": MappingsKept,
     "medium_intact": MediumIntact,
     "pages_stayed_pinned": PagesStayedPinned,
     "replaced_in_place": ReplacedInPlace,
@@ -84,7 +86,6 @@ PLAIN: Mapping[str, Checker] = {
     "accounting_kept": accounting_kept,
     "device_not_reset": device_not_reset,
     "interrupts_flow": interrupts_flow,
-    "mappings_kept": mappings_kept,
     "pfns_unchanged": pfns_unchanged,
 }
 
@@ -146,15 +147,17 @@ def standard(
     pause_limit_s: float,
     updates: int | None = None,
     grades: Mapping[str, str] = GRADES,
+    own_iommu: bool = False,
 ) -> list[Checker]:
     """The claims of a cpr-exec case with functions assigned by VFIO.
 
-    grades: chardev -> the grade that this QEMU is known to give
+    grades:    chardev -> the grade that this QEMU is known to give
+    own_iommu: the guest has an IOMMU of its own: it maps and pins what it likes, when it likes
     """
     return [
         *shared(streams, pause_limit_s=pause_limit_s, updates=updates, grades=grades),
-        PagesStayedPinned(),
-        mappings_kept,
+        *([] if own_iommu else [PagesStayedPinned()]),
+        MappingsKept(own_iommu),
         device_not_reset,
         interrupts_flow,
     ]

@@ -8,7 +8,7 @@ from lab.checkers.clocks import Span, to_controller, to_source
 from lab.checkers.findings import Findings
 from lab.checkers.tables import Column
 from lab.checkers.updates import Update
-from lab.timeline import Timeline
+from lab.timeline import Event, Timeline
 
 Columns = Mapping[str, Column]
 
@@ -31,19 +31,31 @@ def in_flight(found: Findings, timeline: Timeline, update: Update, sent: Columns
     return f"{flying} in flight through the pause"
 
 
+def paused_on_host(timeline: Timeline, update: Update) -> Span | None:
+    """From STOP of old QEMU to RESUME of new QEMU, on the host's clock; None if nobody knows."""
+    ends = [_qmp(timeline, update, name) for name in ("STOP", "RESUME")]
+    known = [to_controller(timeline, "host-wall", int(e.data["t_host_ns"])) for e in ends if e is not None]
+    if len(known) < 2 or None in known:
+        return None
+    times = [(here, to_source(timeline, "host", here[0])) for here in known if here is not None]
+    host = [(at[0], here[1] + at[1]) for here, at in times if at is not None]
+    return Span(host[0][0], host[1][0], max(host[0][1], host[1][1])) if len(host) == 2 else None
+
+
+def _qmp(timeline: Timeline, update: Update, name: str) -> Event | None:
+    """QEMU's event of this name in an update, if it says when."""
+    during = timeline.events[update.invoke.index : update.until]
+    said = (e for e in during if e.kind == "qmp.event" and e.data.get("name") == name)
+    return next((e for e in said if "t_host_ns" in e.data), None)
+
+
 def paused_at(timeline: Timeline, update: Update) -> Span | None:
     """The moment of the guest's life at which it was paused, on its own clock; None if nobody knows.
 
     By QEMU's own time of the event STOP, from the host's wall clock to the controller's to the guest's.
     """
-    stops = [
-        e
-        for e in timeline.events[update.invoke.index : update.until]
-        if e.kind == "qmp.event" and e.data.get("name") == "STOP" and "t_host_ns" in e.data
-    ]
-    if not stops:
-        return None
-    here = to_controller(timeline, "host-wall", int(stops[0].data["t_host_ns"]))
+    stop = _qmp(timeline, update, "STOP")
+    here = to_controller(timeline, "host-wall", int(stop.data["t_host_ns"])) if stop else None
     if here is None:
         return None
     syncs = [s for s in timeline.of("clock.sync", source="guest") if s.index < update.invoke.index]

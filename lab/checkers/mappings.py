@@ -4,7 +4,11 @@ Source: Linux include/trace/events/iommu.h: iommu:unmap is emitted for every unm
 iommu:io_page_fault for every access without a mapping.
 """
 
+from dataclasses import dataclass
+
+from lab.checkers.clocks import Span
 from lab.checkers.findings import Findings
+from lab.checkers.flight import paused_on_host
 from lab.checkers.updates import Update, completed, seeing
 from lab.timeline import Event, Timeline
 from lab.verdict import Verdict
@@ -12,54 +16,88 @@ from lab.verdict import Verdict
 EXEC = "sched:sched_process_exec"
 UNMAP = "iommu:unmap"
 FAULT = "iommu:io_page_fault"
+VCPU, UNKNOWN_TASK = "CPU ", "<...>"
+"""The names of QEMU's threads that run the guest, and of what the trace had no name for yet."""
 
 
-def mappings_kept(timeline: Timeline) -> Verdict:
+@dataclass(frozen=True)
+class MappingsKept:
     """No range was unmapped during an update, and no access ever faulted.
 
-    Reads: trace.open, trace.close {counts, lost}, trace.event; cpr.*.
+    Reads: trace.open, trace.close {counts, lost}, trace.event {fields: task}; cpr.*; with `own_iommu` also
+        qmp.event STOP and RESUME, and clock.sync.
     That the trace shows the exec of new QEMU proves that it was looking.
+    own_iommu: the guest has an IOMMU of its own and unmaps as it likes while it runs: what its
+        processors' threads do is not held against QEMU, unless the guest was paused
     """
-    found = Findings("mappings_kept")
-    done = completed(found, timeline)
-    seeing(found, timeline, "trace")
-    if faults := timeline.of("trace.event", name=FAULT):
-        found.defect(f"{len(faults)} IOMMU page faults: {_fields(faults[0])}", *faults[:3])
-    for update in done:
-        _update(found, timeline, update)
-    return found.verdict()
+
+    own_iommu: bool = False
+
+    @property
+    def __name__(self) -> str:
+        return "mappings_kept"
+
+    def __call__(self, timeline: Timeline) -> Verdict:
+        found = Findings(self.__name__)
+        done = completed(found, timeline)
+        seeing(found, timeline, "trace")
+        if faults := timeline.of("trace.event", name=FAULT):
+            found.defect(f"{len(faults)} IOMMU page faults: {_fields(faults[0])}", *faults[:3])
+        for update in done:
+            self._update(found, timeline, update)
+        return found.verdict()
+
+    def _update(self, found: Findings, timeline: Timeline, update: Update) -> None:
+        opened = timeline.of("trace.open", update=update.number)
+        closed = timeline.of("trace.close", update=update.number)
+        if not opened or opened[0].index > update.invoke.index:
+            found.gap(f"the trace was not open when {update.name} began", update.invoke)
+            return
+        if not closed or closed[-1].index < update.done.index:
+            found.gap(f"the trace was not closed after {update.name}, so its end was not seen", update.done)
+            return
+        start, end = opened[0], closed[-1]
+        traced = [e for e in timeline.events[start.index : end.index] if e.kind == "trace.event"]
+        own = self._own(found, timeline, update, traced) if self.own_iommu else []
+        _judge(found, update, start, end, traced, own)
+
+    def _own(self, found: Findings, timeline: Timeline, update: Update, traced: list[Event]) -> list[Event]:
+        """The unmaps that the guest asked for."""
+        paused = paused_on_host(timeline, update)
+        if paused is None:
+            found.gap(f"nobody knows when the guest was paused in {update.name}", *update.events)
+            return []
+        return [e for e in traced if e.data.get("name") == UNMAP and _by_guest(e, paused)]
 
 
-def _update(found: Findings, timeline: Timeline, update: Update) -> None:
-    opened = timeline.of("trace.open", update=update.number)
-    closed = timeline.of("trace.close", update=update.number)
-    if not opened or opened[0].index > update.invoke.index:
-        found.gap(f"the trace was not open when {update.name} began", update.invoke)
-        return
-    if not closed or closed[-1].index < update.done.index:
-        found.gap(f"the trace was not closed after {update.name}, so its end was not seen", update.done)
-        return
-    start, end = opened[0], closed[-1]
-    traced = [e for e in timeline.events[start.index : end.index] if e.kind == "trace.event"]
-    _judge(found, update, start, end, traced)
+def _by_guest(event: Event, paused: Span) -> bool:
+    task = str(event.data.get("fields", {}).get("task", ""))
+    t_ns = int(event.data.get("t_src_ns", 0))
+    surely_paused = paused.start_ns + paused.error_ns <= t_ns <= paused.end_ns - paused.error_ns
+    return not surely_paused and (task.startswith(VCPU) or task == UNKNOWN_TASK)
 
 
-def _judge(found: Findings, update: Update, start: Event, end: Event, traced: list[Event]) -> None:
+def _judge(
+    found: Findings, update: Update, start: Event, end: Event, traced: list[Event], own: list[Event]
+) -> None:
     counts = end.data.get("counts", {})
     unmaps = [e for e in traced if e.data.get("name") == UNMAP]
-    unmapped = max(int(counts.get(UNMAP, 0)), len(unmaps))
+    # those that were counted and not told of are held against QEMU
+    unmapped = max(int(counts.get(UNMAP, 0)), len(unmaps)) - len(own)
     faults = max(int(counts.get(FAULT, 0)), sum(e.data.get("name") == FAULT for e in traced))
     execs = [e for e in traced if e.data.get("name") == EXEC]
     if unmapped:
-        detail = f": {_fields(unmaps[0])}" if unmaps else ""
-        found.defect(f"{unmapped} ranges were unmapped during {update.name}{detail}", *unmaps[:3], end)
+        others = [e for e in unmaps if e not in own]
+        detail = f": {_fields(others[0])}" if others else ""
+        found.defect(f"{unmapped} ranges were unmapped during {update.name}{detail}", *others[:3], end)
     if faults:
         found.defect(f"{faults} IOMMU page faults during {update.name}", end)
     if int(end.data.get("lost", 1)):
         found.gap(f"the trace lost {end.data.get('lost', 'an unknown number of')} events", end)
     if not execs and not int(counts.get(EXEC, 0)):
         found.gap(f"the trace of {update.name} shows no exec, so it was not looking", start, end)
-    found.fact(f"no unmap and no fault traced during {update.name}", start, *execs, end)
+    but = f" but {len(own)} by the guest itself" if own else ""
+    found.fact(f"no unmap{but} and no fault traced during {update.name}", start, *execs, end)
 
 
 def _fields(event: Event) -> str:

@@ -4,6 +4,7 @@ A load acts and records. It knows nothing of updates and judges nothing. One dev
 `running.py` is what all of them share.
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol
@@ -18,6 +19,10 @@ class Agent(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def gone(self) -> Callable[[], str]:
+        """Why it will never answer again; empty while it may."""
 
     def call(self, call: str, timeout_s: float = ..., **args: Any) -> Any: ...
 

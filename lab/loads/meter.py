@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from lab.link import Receiver
 
+ASK_AGAIN_S = 0.5
+"""A predicate may look at more than what is counted here."""
+
 
 class BlockCounts:
     """How many blocks have been told of: per table, and of the good ones per epoch."""
@@ -44,8 +47,13 @@ class BlockCounts:
 
     def wait_for(self, predicate: Callable[[], bool], timeout_s: float) -> bool:
         """Wait until it is true, asked again whenever something was counted; whether it became true."""
+        end_s = time.monotonic() + timeout_s
         with self._changed:
-            return self._changed.wait_for(predicate, timeout_s)
+            while not predicate():
+                if (left_s := end_s - time.monotonic()) <= 0:
+                    return False
+                self._changed.wait(min(left_s, ASK_AGAIN_S))
+            return True
 
     def wait_for_or_quiet(
         self, predicate: Callable[[], bool], quiet_s: float, tables: tuple[str, ...], timeout_s: float

@@ -42,6 +42,11 @@ class GuestSide:
             raise BenchError(f"the guest did not start the load {self._load.name}: {error}") from error
         return facts
 
+    @property
+    def gone(self) -> bool:
+        """Whether it will never answer again."""
+        return bool(self._guest.gone())
+
     def ask(self, call: str) -> Any:
         """The guest's answer; None, and load.unreachable on record, if it does not give one."""
         try:
@@ -104,7 +109,10 @@ class Running:
         def received(stream: str) -> int:
             return self._counts.good(self._table(stream, "received"), epoch)
 
-        self._counts.wait_for(lambda: all(received(s) >= wanted for s in self._names), timeout_s)
+        def settled() -> bool:
+            return all(received(s) >= wanted for s in self._names)
+
+        self._counts.wait_for(lambda: settled() or self.guest.gone, timeout_s)
         short = [stream for stream in self._names if received(stream) < wanted]
         reason = self.guest.out_of_reach() if short else ""
         for stream in self._names:

@@ -30,10 +30,9 @@ ROWS = (
     Row("edu", "DMA engine", (DmaEngine(),)),
     Row("two-nics", "two NICs in one container", (Nic(), NIC2)),
     Row("together", "NIC, NVMe and GPU in one guest", (Nic(), Disk(), Display())),
-    # one device, its driver told which interrupts to use; edu and the first NIC have INTx and MSI-X only
-    Row("msix", "NIC by MSI-X", (NIC2,), ("iommufd",), kernel_args="e1000e.IntMode=2"),
     Row("msi", "NIC by MSI", (NIC2,), ("type1",), kernel_args="e1000e.IntMode=1"),
-    Row("intx", "NIC by INTx", (NIC2,), kernel_args="e1000e.IntMode=0"),
+    # the others interrupt by MSI-X
+    Row("intx", "NIC by INTx", (Nic(),), kernel_args="pci=nomsi"),
     Row("viommu", "NIC behind the guest's own IOMMU", (Nic(),), viommu=True),
     # mtty is the one device here whose kernel driver can migrate
     Row("mdev", "NIC and a migratable mdev", (Nic(), SerialMdev()), refused={"type1": MDEV_REFUSED}),
@@ -42,6 +41,12 @@ ROWS = (
         "NIC and an mdev, enable-migration=off",
         (Nic(), SerialMdev(("enable-migration=off",))),
         ("iommufd",),
+    ),
+    Row(
+        "no-flr",
+        "NIC without function level reset",
+        (Nic("nic-no-flr"),),
+        lost="error: kvm run failed Bad address",
     ),
     Row("vdpa-net", "vDPA NIC (simulator)", (VdpaNic(),), VDPA),
     Row("vdpa-blk", "vDPA disk (simulator)", (VdpaDisk(),), VDPA),

@@ -71,6 +71,9 @@ class Guest:
         self._thread = threading.Thread(target=self._loop.run, daemon=True)
         self._thread.start()
 
+    def gone(self) -> str:
+        return ""
+
     def call(self, call: str, timeout_s: float = 20.0, **args: Any) -> Any:
         answer: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._calls.put((call, args, answer))

@@ -43,7 +43,7 @@ MISTAKES = {
         "model: ne2k",
         "devices[0].model: one of igb, e1000e, nvme, virtio-gpu, edu was expected, not",
     ),
-    "a disk that never answers": (VIRTUAL, "iops: 100", "iops: 0", "devices[2].iops: must be greater"),
+    "a disk that never answers": (VIRTUAL, "iops: 40", "iops: 0", "devices[2].iops: must be greater"),
     "a NIC is no disk": (
         VIRTUAL,
         "model: igb,",

@@ -8,7 +8,7 @@ import pytest
 from lab.checkers import device_not_reset, interrupts_flow, mappings_kept, pfns_unchanged
 
 from .story import Story
-from .timelines import AFTER, BDF, CONFIG, EXEC, HOST_NS, INVOKE, OK
+from .timelines import AFTER, BDF, CONFIG, EXEC, HOST_NS, INVOKE, OK, host_ns
 from .truth import FAIL, PASS, UNKNOWN, hold, row
 
 AFTER_1 = {"when": "after", "update": 1}
@@ -130,7 +130,7 @@ MAPPINGS = [
 
 @pytest.mark.parametrize("spoil, outcome, says, updates", MAPPINGS)
 def test_mappings_kept(tmp_path: Path, spoil: Any, outcome: Any, says: str, updates: int) -> None:
-    hold(mappings_kept, tmp_path, spoil, updates, outcome, says)
+    hold(mappings_kept(), tmp_path, spoil, updates, outcome, says)
 
 
 def device(**data: Any) -> Any:
@@ -265,3 +265,50 @@ def test_interrupts_flow(tmp_path: Path, spoil: Any, outcome: Any, says: str, up
 
 def test_the_story_is_told_in_order() -> None:
     assert INVOKE < EXEC < OK < AFTER
+
+
+def unmap(ms: float, task: str) -> Any:
+    """A range is unmapped by this thread of QEMU's."""
+
+    def spoil(story: Story) -> None:
+        fields = {"iova": "0xfefdc000", "size": "4096", "task": task}
+        story.add(ms, "trace.event", name="iommu:unmap", t_src_ns=host_ns(ms), fields=fields)
+        story.change("trace.close", counts={"sched:sched_process_exec": 1, "iommu:unmap": 1})
+
+    return spoil
+
+
+OWN_IOMMU = [
+    row(
+        "the guest unmaps before it is paused", PASS, "no unmap but 1 by the guest", unmap(1050, "CPU 0/KVM")
+    ),
+    row("a thread without a name yet", PASS, "1 by the guest itself", unmap(1600, "<...>")),
+    row("QEMU unmaps", FAIL, "1 ranges were unmapped", unmap(1050, "qemu-system-x86")),
+    row("unmapped while the guest is paused", FAIL, "1 ranges were unmapped", unmap(1300, "CPU 0/KVM")),
+    row("a thread without a name, while it is paused", FAIL, "1 ranges", unmap(1300, "<...>")),
+    row(
+        "more were counted than told of",
+        FAIL,
+        "2 ranges were unmapped",
+        unmap(1050, "CPU 0/KVM"),
+        lambda s: s.change("trace.close", counts={"sched:sched_process_exec": 1, "iommu:unmap": 3}),
+    ),
+    row(
+        "nobody knows when it was paused",
+        UNKNOWN,
+        "nobody knows when the guest was paused",
+        lambda s: s.drop("qmp.event", name="RESUME"),
+    ),
+    row("nothing is unmapped at all", PASS, "^no unmap and no fault"),
+]
+
+
+@pytest.mark.parametrize("spoil, outcome, says, updates", OWN_IOMMU)
+def test_mappings_of_a_guest_with_its_own_iommu(
+    tmp_path: Path, spoil: Any, outcome: Any, says: str, updates: int
+) -> None:
+    hold(mappings_kept(own_iommu=True), tmp_path, spoil, updates, outcome, says)
+
+
+def test_a_guest_without_its_own_iommu_unmaps_nothing(tmp_path: Path) -> None:
+    hold(mappings_kept(), tmp_path, (unmap(1050, "CPU 0/KVM"),), 1, FAIL, "1 ranges were unmapped")
