@@ -5,7 +5,6 @@ Source: Linux Documentation/PCI/pci-iov-howto.rst; Documentation/ABI/testing/sys
 
 import json
 import re
-from contextlib import suppress
 from typing import Any
 
 from ..rpc import AgentError
@@ -40,7 +39,6 @@ def create(sysfs: Sysfs, journal: Journal, bdf: str, mac: str) -> dict[str, Any]
         sysfs.run(["ip", "link", "set", "dev", interface, "up"])
         sysfs.run(["ip", "link", "set", "dev", interface, "vf", "0", "mac", mac])
         spoof_checking = _without_spoof_checking(sysfs, interface)
-        _trust(sysfs, interface)
     except (AgentError, OSError):
         journal.undo(entry)
         raise
@@ -126,12 +124,6 @@ def _without_spoof_checking(sysfs: Sysfs, interface: str) -> bool | None:
     if spoof_checking(sysfs.run(show)):
         sysfs.run(["ip", "link", "set", "dev", interface, "vf", "0", "spoofchk", "off"])
     return spoof_checking(sysfs.run(show))
-
-
-def _trust(sysfs: Sysfs, interface: str) -> None:
-    """Let the guest choose what it receives; else igb refuses its filters, and warns in the host's log."""
-    with suppress(AgentError):  # a driver that knows no trust trusts
-        sysfs.run(["ip", "link", "set", "dev", interface, "vf", "0", "trust", "on"])
 
 
 def _is_up(sysfs: Sysfs, interface: str) -> bool:
