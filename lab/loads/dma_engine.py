@@ -2,7 +2,7 @@
 
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from lab.link import Receiver
 from lab.loads import Agent, Epoch, RunningLoad, Stream
@@ -21,6 +21,7 @@ class DmaEngineLoad:
     rate_hz:     what it is expected to do, at most 5 for two DMAs of 100 ms a block; it sets the pace itself
     deadline_s:  of one DMA, while the guest runs; an emulated bench under load needed 6 s for one
     bdf:         the function as the guest sees it; by default the only edu
+    interrupts:  "intx", by uio_pci_generic; or "msi", by VFIO in a guest with an IOMMU of its own
 
     Guarantees of `running`:
       - the device reads guest memory and writes it by DMA, one after the other without a break;
@@ -28,14 +29,14 @@ class DmaEngineLoad:
         a row in <name>.copy.received, stamped when its last DMA had ended and said so by an interrupt;
         `good` is 1 if every bit was right, and if not an event load.anomaly says what was wrong: damaged,
         torn, stale (another block's content), not-written, or overrun (bytes behind the block changed);
-      - the interrupts are the device's INTx, waited for, never polled. A DMA without one by its deadline is
-        load.anomaly no-interrupt, with `done` that tells a lost interrupt from a DMA that did not end, and
+      - the interrupts are of the kind asked for, waited for, never polled. A DMA without one by its deadline
+        is load.anomaly no-interrupt, with `done` that tells a lost interrupt from a DMA that did not end, and
         with the registers; after a lost interrupt the load goes on, a DMA that does not end is waited for;
       - once it is left nothing is in flight, or `drained` in load.stop says that this could not be had.
     Limits:
-      - the interrupts are INTx only; no MSI;
-      - a page that the guest's kernel moves under a DMA is no verdict on the device: the DMA is done again,
-        `witness.blind` is recorded, and memory of the guest may have been written to by the lab itself.
+      - by msi the device reaches the load's own pages alone, at addresses that are nobody's RAM;
+      - by intx a page that the guest's kernel moves under a DMA is no verdict on the device: the DMA is done
+        again, `witness.blind` is recorded, and the lab itself may have written to memory of the guest.
     """
 
     name: str = "edu"
@@ -44,6 +45,7 @@ class DmaEngineLoad:
     deadline_s: float = 10.0
     sizing: str = ""
     bdf: str | None = None
+    interrupts: Literal["intx", "msi"] = "intx"
     rate_hz: float = 5.0
     probe_hz: float = 5.0
     kind: ClassVar[str] = "edu"
@@ -55,6 +57,7 @@ class DmaEngineLoad:
             "seed": self.seed,
             "deadline_s": self.deadline_s,
             "bdf": self.bdf,
+            "interrupts": self.interrupts,
         }
 
     def sized(self, capacity_hz: float) -> "DmaEngineLoad":

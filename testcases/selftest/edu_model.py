@@ -1,10 +1,11 @@
-"""A model of QEMU's edu device behind uio_pci_generic, after docs/specs/edu.rst, that can be made to fail."""
+"""Models of QEMU's edu device behind a driver, after docs/specs/edu.rst, that can be made to fail."""
 
 import errno
 import os
 import time
 from collections.abc import Callable
 
+from lab.agents.guest import vfio
 from lab.agents.guest.edu_copies import NOTHING
 from lab.agents.loop import NEVER, Loop
 
@@ -45,14 +46,14 @@ class ModelMemory:
 
 
 class ModelEdu:
-    """The registers, the engine that needs a while for a DMA, and the interrupt line.
+    """Behind uio_pci_generic: the registers, the engine that needs a while for a DMA, the interrupt line.
 
     faults: name -> the number of DMAs of a direction before it happens, once: "flip", "cut", "overrun",
             "unwritten" (to memory), "stale" (from memory), "silent", "endless" (any)
     gone:   the function was unplugged
     """
 
-    bdf, irq = "0000:00:05.0", 10
+    bdf, irq, driver = "0000:00:05.0", 10, "uio_pci_generic"
 
     def __init__(self, loop: Loop, memory: ModelMemory) -> None:
         self._loop, self._memory = loop, memory
@@ -90,6 +91,9 @@ class ModelEdu:
         if not self._busy:
             self.registers[at] = value
 
+    def pages(self, count: int) -> list[ModelPage]:
+        return self._memory.make(count)
+
     def fileno(self) -> int:
         return self._mine
 
@@ -107,9 +111,6 @@ class ModelEdu:
 
     def command(self) -> int:
         return self.config
-
-    def interrupts(self) -> int:
-        return self.interrupts_sent
 
     def close(self) -> None:
         self.closed = True
@@ -177,3 +178,36 @@ class ModelEdu:
             return False
         del self.faults[fault]
         return True
+
+
+class ModelEduByMessage(ModelEdu):
+    """Behind vfio-pci: it sends a message each time it raises an interrupt, acknowledged or not.
+
+    The eventfd is the real one; the messages are written to it as the kernel would.
+    """
+
+    irq, driver = 26, "vfio-pci"
+
+    def __init__(self, loop: Loop, memory: ModelMemory) -> None:
+        super().__init__(loop, memory)
+        self._msi = vfio.Msi()
+
+    def fileno(self) -> int:
+        return self._msi.fileno()
+
+    def taken(self) -> bool:
+        return self._msi.taken()
+
+    def rearm(self) -> None:
+        """As in vfio.Function: an interrupt that was not seen does not come again."""
+
+    def close(self) -> None:
+        super().close()
+        self._msi.close()
+
+    def line(self) -> None:
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        self.interrupts_sent += 1
+        os.eventfd_write(self._msi.fileno(), 1)

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lab.agents.guest import physical, uio
+from lab.agents.guest import pci, physical, uio
 from lab.agents.guest.edu import Edu
 from lab.agents.guest.edu_copies import Copies
 from lab.agents.guest.edu_registers import EDU
@@ -22,7 +22,7 @@ from lab.agents.loop import Loop
 from lab.agents.rpc import AgentError, Wire
 from lab.loads.dma_engine import DmaEngineLoad
 
-from .edu_model import ModelEdu, ModelMemory
+from .edu_model import ModelEdu, ModelEduByMessage, ModelMemory
 
 PATIENCE_S = 5.0
 
@@ -48,12 +48,13 @@ class Told:
 class Rig:
     """The load on a model of the device, in one loop."""
 
-    def __init__(self, block_bytes: int = 2048, deadline_s: float = 0.2) -> None:
+    def __init__(
+        self, block_bytes: int = 2048, deadline_s: float = 0.2, model: type[ModelEdu] = ModelEdu
+    ) -> None:
         self.loop, self.told, self.memory = Loop(), Told(), ModelMemory()
-        self.device = ModelEdu(self.loop, self.memory)
+        self.device = model(self.loop, self.memory)
         out: Wire = self.told  # type: ignore[assignment]
-        make: Any = self.memory.make
-        self.load = Edu(self.loop, out, "edu", 1, lambda bdf: self.device, make)
+        self.load = Edu(self.loop, out, "edu", 1, lambda bdf, interrupts: self.device)
         self.settings: dict[str, Any] = {"block_bytes": block_bytes, "seed": 3, "deadline_s": deadline_s}
 
     def start(self) -> dict[str, Any]:
@@ -106,6 +107,7 @@ def test_all_blocks_come_back_and_the_device_is_let_go(block_bytes: int, under_w
     assert facts == {
         "bdf": "0000:00:05.0",
         "driver": "uio_pci_generic",
+        "interrupts": "intx",
         "irq": 10,
         "identification": "0x010000ed",
         "alive": True,
@@ -160,6 +162,20 @@ def test_wrong_content_is_seen_as_what_it_is(fault: str, seen: tuple[str, int, d
     assert rig.wrong() == [seq]
     assert rig.seqs("received") == rig.seqs("sent")
     assert totals["anomalies"] == {what: 1}
+
+
+@pytest.mark.parametrize(("kind", "what"), [("flip", "damaged"), ("stale", "stale")])
+def test_planted_fault_is_seen_once(kind: str, what: str) -> None:
+    rig = Rig()
+    rig.start()
+    rig.run_blocks(4)
+    rig.load.fault(kind)
+    rig.run_blocks(4)
+    totals = rig.finished()
+    assert totals["anomalies"] == {what: 1} and len(rig.wrong()) == 1
+    assert [event[0] for event in rig.told.events if event[0] == "fault.planted"] == ["fault.planted"]
+    with pytest.raises(AgentError, match="no fault 'melt' of a DMA engine: there are flip, stale"):
+        rig.load.fault("melt")
 
 
 def test_lost_interrupt_is_evidence_and_the_load_goes_on() -> None:
@@ -240,6 +256,47 @@ def test_interrupts_nobody_waits_for_are_only_counted() -> None:
     assert not rig.wrong()
 
 
+def test_messages_are_waited_for_as_a_line_is() -> None:
+    rig = Rig(model=ModelEduByMessage)
+    rig.settings["interrupts"] = "msi"
+    facts = rig.start()
+    rig.run_blocks(10)
+    rig.finished()
+    assert (facts["driver"], facts["interrupts"], facts["irq"]) == ("vfio-pci", "msi", 26)
+    assert rig.seqs("sent") == rig.seqs("received") == list(range(10 + 1))
+    assert not rig.wrong()
+    assert rig.told.events == []
+    assert rig.device.interrupts_sent == rig.device.dmas == 22
+    assert rig.load.counters()["guest-edu"] == {"interrupts": 22, "spurious": 0, "late": 0, "moved": 0}
+
+
+def test_several_messages_at_once_are_one_interrupt() -> None:
+    """The eventfd adds up what came while nobody looked, as it may around an update."""
+    rig = Rig(model=ModelEduByMessage)
+    rig.start()
+    rig.run_until(lambda: rig.device.dmas == 3)
+    rig.device.interrupt()
+    rig.device.interrupt()
+    rig.run_blocks(5)
+    rig.finished()
+    assert rig.device.interrupts_sent == rig.device.dmas + 2
+    counts = rig.load.counters()["guest-edu"]
+    assert counts == {"interrupts": rig.device.dmas + 1, "spurious": 1, "late": 1, "moved": 0}
+    assert rig.told.events == []
+    assert not rig.wrong()
+
+
+def test_lost_message_is_evidence_though_nothing_raises_it_again() -> None:
+    rig = Rig(model=ModelEduByMessage)
+    rig.device.faults["silent"] = 6
+    rig.start()
+    rig.run_blocks(10)
+    rig.finished()
+    ((what, seq, detail),) = rig.told.anomalies()
+    assert (what, seq, detail["done"], detail["interrupt_status"]) == ("no-interrupt", 2, True, "0x0")
+    assert rig.seqs("received") == rig.seqs("sent")
+
+
 def test_function_that_is_gone_is_evidence() -> None:
     rig = Rig(deadline_s=0.1)
     rig.start()
@@ -282,8 +339,9 @@ def test_moved_page_is_the_labs_own_trouble(at_dma: int) -> None:
         (lambda rig: setattr(rig.device, "identification", 0xFFFFFFFF), "0xffffffff"),
         (lambda rig: rig.device.registers.update({0x98: 7}), "busy"),
         (lambda rig: rig.settings.update(block_bytes=8192), "64 to 4096 bytes, not 8192"),
+        (lambda rig: rig.settings.update(interrupts="msix"), "intx or msi, not 'msix'"),
     ],
-    ids=["no edu", "busy", "too long"],
+    ids=["no edu", "busy", "too long", "no such interrupts"],
 )
 def test_device_that_cannot_be_used_is_refused(spoil: Callable[[Rig], None], message: str) -> None:
     rig = Rig()
@@ -295,7 +353,7 @@ def test_device_that_cannot_be_used_is_refused(spoil: Callable[[Rig], None], mes
 
 def test_registers_are_read_and_written_in_their_own_width() -> None:
     memory = bytearray(256)
-    bar = uio.Bar(memory)
+    bar = pci.Bar(memory)
     bar.set_u32(0x04, 0x11223344)
     bar.set_u64(0x80, 0x1122334455667788)
     assert memory[0x04:0x08] == bytes.fromhex("44332211")
@@ -306,7 +364,7 @@ def test_registers_are_read_and_written_in_their_own_width() -> None:
 
 
 def test_function_is_found_by_its_id_or_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(uio, "PCI", tmp_path)
+    monkeypatch.setattr(pci, "PCI", tmp_path)
     for bdf, vendor, device in (
         ("0000:00:01.0", "0x1af4", "0x1043"),
         ("0000:00:02.0", "0x1234", "0x11e8"),
@@ -316,19 +374,19 @@ def test_function_is_found_by_its_id_or_address(tmp_path: Path, monkeypatch: pyt
         function.mkdir(parents=True)
         (function / "vendor").write_text(vendor + "\n")
         (function / "device").write_text(device + "\n")
-    assert uio.found(*EDU, None).name == "0000:00:02.0"
-    assert uio.found(*EDU, "0000:00:03.0").name == "0000:00:03.0"
+    assert pci.found(*EDU, None).name == "0000:00:02.0"
+    assert pci.found(*EDU, "0000:00:03.0").name == "0000:00:03.0"
     with pytest.raises(AgentError, match=r"1234:11e8 at 0000:00:01.0 .* 0000:00:01.0 1af4:1043"):
-        uio.found(*EDU, "0000:00:01.0")
+        pci.found(*EDU, "0000:00:01.0")
 
 
 def test_function_that_lost_its_right_to_dma_does_not_get_it_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """INTx is switched on after every interrupt in the register that also holds that right."""
-    monkeypatch.setattr(uio, "PCI", tmp_path)
+    monkeypatch.setattr(pci, "PCI", tmp_path)
     monkeypatch.setattr(uio, "DEV", tmp_path)
-    monkeypatch.setattr(uio, "INTERRUPTS", tmp_path / "interrupts")
+    monkeypatch.setattr(pci, "INTERRUPTS", tmp_path / "interrupts")
     path = tmp_path / "0000:00:05.0"
     (path / "uio" / "uio0").mkdir(parents=True)
     for name, content in (("irq", b"20\n"), ("config", bytes(64)), ("resource0", bytes(4096))):
@@ -343,13 +401,13 @@ def test_function_that_lost_its_right_to_dma_does_not_get_it_back(
     )
     function = uio.Function(path)
     assert (path / "driver_override").read_text() == uio.DRIVER
-    assert (function.irq, function.interrupts()) == (20, 7)
-    assert function.command() == uio.MEMORY | uio.BUS_MASTER
-    (path / "config").write_bytes(bytes(4) + (uio.INTX_OFF | uio.MEMORY).to_bytes(2, "little"))
+    assert (function.irq, pci.interrupts(function.irq)) == (20, 7)
+    assert function.command() == pci.MEMORY | pci.BUS_MASTER
+    (path / "config").write_bytes(bytes(4) + (pci.INTX_OFF | pci.MEMORY).to_bytes(2, "little"))
     function.rearm()
-    assert function.command() == uio.MEMORY
+    assert function.command() == pci.MEMORY
     function.close()
-    assert (path / "config").read_bytes()[4:6] == uio.MEMORY.to_bytes(2, "little")
+    assert (path / "config").read_bytes()[4:6] == pci.MEMORY.to_bytes(2, "little")
 
 
 def test_page_says_where_it_is_and_that_it_moved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -374,7 +432,7 @@ def test_page_says_where_it_is_and_that_it_moved(tmp_path: Path, monkeypatch: py
 
 
 def test_settings_are_what_the_guest_takes() -> None:
-    load = DmaEngineLoad(name="edu2", block_bytes=1024, bdf="0000:00:05.0")
+    load = DmaEngineLoad(name="edu2", block_bytes=1024, bdf="0000:00:05.0", interrupts="msi")
     inspect.signature(Edu.start).bind(None, **load.settings())
     assert [(s.name, s.sender, s.receiver, s.ordered, s.in_flight) for s in load.streams] == [
         ("copy", "guest", "guest", True, True)

@@ -5,12 +5,14 @@ device's buffer, one in each half, so that while one comes back the other is sti
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from ..frames import SMALLEST
 from ..loop import Loop, Timer
 from ..rpc import AgentError, Wire
+from . import pci
 from .edu_copies import STREAM, Copies, Function, Page
 from .edu_registers import BUFFER_BYTES, EDU, Engine
 
@@ -19,25 +21,32 @@ TICK_MS = 100
 """The deadline of a DMA is counted in ticks: those that a paused guest misses are not counted."""
 
 
-def opened(bdf: str | None) -> Function:
-    """The guest's edu device, bound to uio_pci_generic."""
+# imported when asked for, as in loads.py
+def _by_line(path: Path) -> Function:
     from . import uio
 
-    return uio.Function(uio.found(*EDU, bdf))
+    return uio.Function(path)
 
 
-def pages(count: int) -> list[Page]:
-    """So many pages that stay where they are."""
-    from . import physical
+def _by_message(path: Path) -> Function:
+    from . import vfio
 
-    physical.keep_locked_pages_in_place()
-    return [physical.Page() for _ in range(count)]
+    return vfio.Function(path)
+
+
+DRIVEN: Mapping[str, Callable[[Path], Function]] = {"intx": _by_line, "msi": _by_message}
+"""How it interrupts -> what drives it: uio_pci_generic knows no MSI."""
+
+
+def opened(bdf: str | None, interrupts: str) -> Function:
+    """The guest's edu device, which interrupts as it is told."""
+    return DRIVEN[interrupts](pci.found(*EDU, bdf))
 
 
 class Edu:
     """Has the device copy block after block, and checks what comes back.
 
-    open_function, make_pages: what stands for the device and for memory, for tests
+    open_function: what stands for the device, for tests
     """
 
     def __init__(
@@ -46,13 +55,12 @@ class Edu:
         out: Wire,
         load: str,
         epoch: int,
-        open_function: Callable[[str | None], Function] = opened,
-        make_pages: Callable[[int], list[Page]] = pages,
+        open_function: Callable[[str | None, str], Function] = opened,
     ) -> None:
         self._loop, self._out, self._load, self._epoch = loop, out, load, epoch
-        self._open_function, self._make_pages = open_function, make_pages
+        self._open_function = open_function
         self._function: Function | None = None
-        self._pages: list[Page] = []
+        self._pages: Sequence[Page] = []
         self._timers: list[Timer] = []
         self.copies: Copies | None = None
         self._started_ns = self._stopped_ns = 0
@@ -64,19 +72,32 @@ class Edu:
             self.copies.epoch = number
 
     def start(
-        self, *, block_bytes: int, seed: int, bdf: str | None = None, deadline_s: float = 10.0
+        self,
+        *,
+        block_bytes: int,
+        seed: int,
+        bdf: str | None = None,
+        deadline_s: float = 10.0,
+        interrupts: str = "intx",
     ) -> dict[str, Any]:
-        """Begin the first block at once; {bdf, driver, irq, identification, alive, blocks_under_way}."""
+        """Begin the first block at once.
+
+        interrupts: "intx"; or "msi", for which the guest needs an IOMMU of its own
+
+        Gives {bdf, driver, interrupts, irq, identification, alive, blocks_under_way}.
+        """
         if not SMALLEST <= block_bytes <= BUFFER_BYTES:
             raise AgentError(f"a block has {SMALLEST} to {BUFFER_BYTES} bytes, not {block_bytes}")
-        function = self._function = self._open_function(bdf)
+        if interrupts not in DRIVEN:
+            raise AgentError(f"an edu interrupts by {' or '.join(DRIVEN)}, not {interrupts!r}")
+        function = self._function = self._open_function(bdf, interrupts)
         try:
             facts = Engine(function.bar).checked()
             ticks = max(1, round(deadline_s * 1000 / TICK_MS))
             copies = Copies(
                 self._out, self._load, function, block_bytes=block_bytes, seed=seed, deadline_ticks=ticks
             )
-            self._pages, copies.epoch = self._make_pages(copies.pages), self._epoch
+            self._pages, copies.epoch = function.pages(copies.pages), self._epoch
             self._started_ns = time.monotonic_ns()
             copies.begin(self._pages)
         except (AgentError, OSError):
@@ -85,8 +106,9 @@ class Edu:
         self.copies = copies
         self._loop.watch(function.fileno(), self._interrupted)
         self._timers = [self._loop.every(TICK_MS, self._tick), self._loop.every(ROWS_PERIOD_MS, copies.flush)]
-        where = {"bdf": function.bdf, "driver": "uio_pci_generic", "irq": function.irq}
-        return {**where, **facts, "blocks_under_way": copies.pages // 2}
+        where = {"bdf": function.bdf, "driver": function.driver}
+        lines = {"interrupts": interrupts, "irq": function.irq}
+        return {**where, **lines, **facts, "blocks_under_way": copies.pages // 2}
 
     def stop_sending(self) -> dict[str, dict[str, Any]]:
         """Begin no new block; those under way come back. The totals up to now."""
@@ -111,7 +133,7 @@ class Edu:
         late:     it came when no DMA had ended that was waited for
         moved:    DMAs that were done again as the kernel had moved their page
         """
-        lines = {f"irq{self._function.irq}": self._function.interrupts()} if self._function else {}
+        lines = {f"irq{self._function.irq}": pci.interrupts(self._function.irq)} if self._function else {}
         return {"guest-irq": lines, "guest-edu": dict(self.copies.counts) if self.copies else {}}
 
     def fault(self, kind: str) -> None:

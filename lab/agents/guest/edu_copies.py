@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,7 +21,7 @@ NO_ADDRESS = bytes(6)
 
 
 class Page(Protocol):
-    """See physical.Page."""
+    """See physical.Page and vfio.Page."""
 
     memory: Any
 
@@ -30,13 +31,18 @@ class Page(Protocol):
 
 
 class Function(Protocol):
-    """See uio.Function."""
+    """See uio.Function and vfio.Function."""
 
     bdf: str
     irq: int
 
     @property
+    def driver(self) -> str: ...
+
+    @property
     def bar(self) -> Bar: ...
+
+    def pages(self, count: int) -> Sequence[Page]: ...
 
     def fileno(self) -> int: ...
 
@@ -45,8 +51,6 @@ class Function(Protocol):
     def rearm(self) -> None: ...
 
     def command(self) -> int: ...
-
-    def interrupts(self) -> int: ...
 
     def close(self) -> None: ...
 
@@ -102,7 +106,7 @@ class Copies:
         """How many it needs."""
         return 2 * min(BLOCKS_UNDER_WAY, BUFFER_BYTES // self._block_bytes)
 
-    def begin(self, pages: list[Page]) -> None:
+    def begin(self, pages: Sequence[Page]) -> None:
         """Begin the first block."""
         for part, (source, target) in enumerate(zip(pages[::2], pages[1::2], strict=True)):
             self._free.append(Block(source, target, part * self._block_bytes))

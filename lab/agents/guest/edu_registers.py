@@ -18,7 +18,7 @@ RUN, FROM_DEVICE, RAISE = 0x1, 0x2, 0x4
 
 
 class Bar(Protocol):
-    """See uio.Bar."""
+    """See pci.Bar."""
 
     def u32(self, at: int) -> int: ...
 

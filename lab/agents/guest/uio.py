@@ -8,44 +8,24 @@ import mmap
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar
 
 from ..rpc import AgentError
+from . import pci, physical
+from .pci import BUS_MASTER, COMMAND_AT, INTX_OFF, MEMORY, Bar
 
 DRIVER = "uio_pci_generic"
-PCI = Path("/sys/bus/pci")
 DEV = Path("/dev")
-INTERRUPTS = Path("/proc/interrupts")
-COMMAND_AT = 4
-MEMORY, BUS_MASTER, INTX_OFF = 0x2, 0x4, 0x400
-"""Bits of the command register in config space."""
-
-
-class Bar:
-    """Registers in memory; each access has exactly the width it says, as a device tells 4 bytes from 8."""
-
-    def __init__(self, memory: "mmap.mmap | bytearray") -> None:
-        self._u32, self._u64 = memoryview(memory).cast("I"), memoryview(memory).cast("Q")
-
-    def u32(self, at: int) -> int:
-        return self._u32[at // 4]
-
-    def set_u32(self, at: int, value: int) -> None:
-        self._u32[at // 4] = value
-
-    def set_u64(self, at: int, value: int) -> None:
-        self._u64[at // 8] = value
-
-    def close(self) -> None:
-        self._u32.release()
-        self._u64.release()
 
 
 class Function:
     """A function bound to uio_pci_generic, which may do DMA until it is closed.
 
     bar: its first memory region
-    irq: the line of its INTx in /proc/interrupts
+    irq: the line of its INTx in /proc/interrupts, which others may share
     """
+
+    driver: ClassVar[str] = DRIVER
 
     def __init__(self, path: Path) -> None:
         self.bdf, self._path = path.name, path
@@ -58,6 +38,11 @@ class Function:
             self._registers = mmap.mmap(resource.fileno(), os.fstat(resource.fileno()).st_size)
         self.bar = Bar(self._registers)
         self._set_command(self.command() & ~INTX_OFF | MEMORY | BUS_MASTER)
+
+    def pages(self, count: int) -> list[physical.Page]:
+        """So many pages that it reaches, and that stay where they are."""
+        physical.keep_locked_pages_in_place()
+        return [physical.Page() for _ in range(count)]
 
     def fileno(self) -> int:
         """Readable when an interrupt came."""
@@ -78,13 +63,6 @@ class Function:
         """The command register in config space."""
         return int.from_bytes(os.pread(self._config, 2, COMMAND_AT), "little")
 
-    def interrupts(self) -> int:
-        """How many came on its line since boot, over all processors; others may share it."""
-        processors, *lines = INTERRUPTS.read_text(encoding="utf-8").splitlines()
-        columns = len(processors.split())
-        mine = [line.split()[1 : 1 + columns] for line in lines if line.split()[0] == f"{self.irq}:"]
-        return sum(int(count) for line in mine for count in line)
-
     def close(self) -> None:
         """Stop its DMA, and let it go without a driver."""
         with suppress(OSError):  # the function is gone
@@ -93,48 +71,20 @@ class Function:
         self._registers.close()
         os.close(self._fd)
         os.close(self._config)
-        with suppress(OSError):
-            _unbind(self._path)
-            (self._path / "driver_override").write_text("\n", encoding="ascii")
+        pci.let_go(self._path)
 
     def _set_command(self, value: int) -> None:
         os.pwrite(self._config, value.to_bytes(2, "little"), COMMAND_AT)
 
 
-def found(vendor: int, device: int, bdf: str | None) -> Path:
-    """The function with these ids, at this address or the first one.
-
-    Raises:
-        AgentError: if there is none.
-    """
-    functions = sorted((PCI / "devices").iterdir())
-    for path in functions:
-        if (
-            _number(path / "vendor") == vendor
-            and _number(path / "device") == device
-            and bdf in (None, path.name)
-        ):
-            return path
-    there = ", ".join(f"{path.name} {_id(path)}" for path in functions) or "none"
-    wanted = f"{vendor:04x}:{device:04x}" + (f" at {bdf}" if bdf else "")
-    raise AgentError(f"no PCI function {wanted} in the guest; there is: {there}")
-
-
 def _bind(function: Path) -> None:
-    if (function / "driver").exists():
-        _unbind(function)
+    pci.unbind(function)
     _see_physical_memory(function)
-    (function / "driver_override").write_text(DRIVER, encoding="ascii")
-    with suppress(OSError):  # said below
-        (PCI / "drivers_probe").write_text(function.name, encoding="ascii")
+    pci.bind(function, DRIVER)
     if not (function / "uio").exists():
         raise AgentError(
             f"{DRIVER} did not take {function.name}: has it an INTx, and the guest's kernel the driver?"
         )
-
-
-def _unbind(function: Path) -> None:
-    (function / "driver" / "unbind").write_text(function.name, encoding="ascii")
 
 
 def _see_physical_memory(function: Path) -> None:
@@ -148,11 +98,3 @@ def _see_physical_memory(function: Path) -> None:
         raise AgentError(
             f"the guest's IOMMU translates what {function.name} does: {error.strerror}"
         ) from error
-
-
-def _id(function: Path) -> str:
-    return f"{_number(function / 'vendor'):04x}:{_number(function / 'device'):04x}"
-
-
-def _number(path: Path) -> int:
-    return int(path.read_text(encoding="ascii"), 16)
