@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from lab.checkers.display import FramesShown
 from lab.checkers.medium import MediumIntact
@@ -127,9 +127,13 @@ class Display:
 
 @dataclass(frozen=True)
 class DmaEngine:
-    """QEMU's edu device: memory to device to memory, assigned by VFIO."""
+    """QEMU's edu device: memory to device to memory, assigned by VFIO.
+
+    interrupts: "msi" for a guest with an IOMMU of its own, as it drives the device by VFIO in its turn
+    """
 
     function: str = "edu"
+    interrupts: Literal["intx", "msi"] = "intx"
     holds: ClassVar[str] = "/dev/vfio"
 
     @property
@@ -139,9 +143,11 @@ class DmaEngine:
     def attach(self, site: Site) -> Attached:
         bdf = site.bench.function(self.function).bdf
         site.agent.bind(bdf)
-        return Attached(
-            VfioFunction(bdf), lambda at: DmaEngineLoad(self.function, seed=site.seed, bdf=at), bdf
-        )
+
+        def load(at: str) -> DmaEngineLoad:
+            return DmaEngineLoad(self.function, seed=site.seed, bdf=at, interrupts=self.interrupts)
+
+        return Attached(VfioFunction(bdf), load, bdf)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,9 @@ ROWS = (
     Row("edu", "DMA engine", (DmaEngine(),)),
     Row("two-nics", "two NICs in one container", (Nic(), NIC2)),
     Row("together", "NIC, NVMe and GPU in one guest", (Nic(), Disk(), Display())),
-    Row("msi", "NIC by MSI", (NIC2,), ("type1",), kernel_args="e1000e.IntMode=1"),
+    Row(
+        "msi", "DMA engine by MSI, behind the guest's own IOMMU", (DmaEngine(interrupts="msi"),), viommu=True
+    ),
     # the others interrupt by MSI-X
     Row("intx", "NIC by INTx", (Nic(),), kernel_args="pci=nomsi"),
     Row("viommu", "NIC behind the guest's own IOMMU", (Nic(),), viommu=True),
