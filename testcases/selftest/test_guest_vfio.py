@@ -19,7 +19,7 @@ from lab.agents.rpc import AgentError
 
 BDF = "0000:00:10.0"
 BAR_AT, BAR_BYTES = 0x1000, 0x100000
-CONFIG_AT = 0x200000
+CONFIG_AT, PM_AT, MSI_AT = 0x200000, 0x40, 0x50
 U32, U64 = ctypes.c_uint32, ctypes.c_uint64
 
 
@@ -114,6 +114,7 @@ class Kernel:
         assert wanted.argsz == ctypes.sizeof(wanted) == len(argument)
         assert (wanted.flags, wanted.index, wanted.start, wanted.count) == (0x24, 1, 0, 1)
         self.eventfd = wanted.data
+        os.pwrite(self.device_fd, b"\x81", CONFIG_AT + MSI_AT + 2)
         return 0
 
     def _map(self, argument: bytearray) -> int:
@@ -139,7 +140,9 @@ class Guest:
         (self.path / "iommu_group").symlink_to(group)
         (self.path / "driver").symlink_to(drivers)
         device = root / "device"
-        device.write_bytes(bytes(CONFIG_AT + 256))
+        config = bytearray(256)
+        config[0x34], config[PM_AT : PM_AT + 2], config[MSI_AT : MSI_AT + 3] = PM_AT, b"\1\x50", b"\5\0\x80"
+        device.write_bytes(bytes(CONFIG_AT) + config)
         self.kernel = Kernel(device)
         monkeypatch.setattr(vfio, "ioctl", self.kernel.ioctl)
         monkeypatch.setattr(vfio, "VFIO", root / "dev")
@@ -184,8 +187,10 @@ def test_function_is_opened_driven_and_given_back(guest: Guest) -> None:
     assert guest.bytes(CONFIG_AT + 4, 2) == b"\x06\0"
     function.bar.set_u32(0x04, 0x11223344)
     assert guest.bytes(BAR_AT + 4, 4) == bytes.fromhex("44332211")
+    assert guest.bytes(CONFIG_AT + MSI_AT, 4) == b"\5\0\x81\0"
     function.close()
-    assert guest.bytes(CONFIG_AT + 4, 2) == b"\x02\0"
+    assert guest.bytes(CONFIG_AT + 4, 2) == b"\x02\0", "it may do DMA no more"
+    assert guest.bytes(CONFIG_AT + MSI_AT, 4) == b"\5\0\x80\0", "and send no message"
     assert guest.given_back
     assert open_files() == before
 

@@ -54,6 +54,9 @@ MSI = 1
 EVENTFD, TRIGGER = 0x4, 0x20
 """What to do with an interrupt: signal an eventfd when it is triggered."""
 READ, WRITE = 0x1, 0x2
+CAPABILITIES_AT, MSI_CAPABILITY = 0x34, 0x05
+MSI_CONTROL_AT, MSI_ON = 2, 0x1
+"""In config space: PCI Local Bus 3.0, 6.7 and 6.8.1."""
 
 
 class Region(NamedTuple):
@@ -159,7 +162,7 @@ class Function:
             self.bar = Bar(self._registers)
             undo.callback(self.bar.close)
             self._config = self._region(CONFIG)
-            self._set_command(self.command() | MEMORY | BUS_MASTER)
+            self._write(COMMAND_AT, self.command() | MEMORY | BUS_MASTER)
             undo.callback(self._stop)
             self._interrupt_by_message()
             self.irq = _irq(path)
@@ -186,18 +189,36 @@ class Function:
 
     def command(self) -> int:
         """The command register in config space."""
-        return int.from_bytes(os.pread(self._device, 2, self._config.at + COMMAND_AT), "little")
+        return self._read(COMMAND_AT, 2)
 
     def close(self) -> None:
         """Stop its DMA, give up all mappings, and let it go without a driver."""
         self._undo.close()
 
     def _stop(self) -> None:
-        with suppress(OSError):  # the function is gone
-            self._set_command(self.command() & ~BUS_MASTER)
+        """No DMA any more, and no messages.
 
-    def _set_command(self, value: int) -> None:
-        os.pwrite(self._device, value.to_bytes(2, "little"), self._config.at + COMMAND_AT)
+        The kernel takes the address from a message before it switches messages off; QEMU then says
+        "MSI address low 32 bit invalid: 0x0", once, and would not say it again of an update.
+        """
+        with suppress(OSError):  # the function is gone
+            self._write(COMMAND_AT, self.command() & ~BUS_MASTER)
+            if messages := self._capability(MSI_CAPABILITY):
+                at = messages + MSI_CONTROL_AT
+                self._write(at, self._read(at, 2) & ~MSI_ON)
+
+    def _capability(self, wanted: int) -> int:
+        """Where a capability is in config space; 0 if there is none."""
+        at = self._read(CAPABILITIES_AT, 1)
+        while at and self._read(at, 1) != wanted:
+            at = self._read(at + 1, 1)
+        return at
+
+    def _read(self, at: int, count: int) -> int:
+        return int.from_bytes(os.pread(self._device, count, self._config.at + at), "little")
+
+    def _write(self, at: int, value: int) -> None:
+        os.pwrite(self._device, value.to_bytes(2, "little"), self._config.at + at)
 
     def _region(self, index: int) -> Region:
         asked = bytearray(_REGION_INFO.pack(_REGION_INFO.size, 0, index, 0, 0, 0))
