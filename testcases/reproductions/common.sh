@@ -1,0 +1,87 @@
+# What the reproductions share. To source; it leaves the script in an empty folder, which goes at the end.
+#
+# Exit status of each: 0 the defect is there, 1 it is not (mended), 2 it could not be tried.
+# shellcheck shell=sh disable=SC2034,SC2329,SC3045
+
+set -eu
+
+QEMU=${QEMU:-qemu-system-x86_64}
+# guest RAM that outlives an exec; the firmware runs, and finds nothing to boot
+MACHINE='-accel kvm -nodefaults -display none -m 64M
+    -object memory-backend-memfd,id=ram0,size=64M,share=on
+    -machine q35,aux-ram-share=on,memory-backend=ram0 -qmp unix:qmp.sock,server=on,wait=off'
+
+here=$(cd "$(dirname "$0")" && pwd)
+work=$(mktemp -d)
+cd "$work"
+ulimit -c 0
+pid='' verdict=''
+
+present() { verdict=0 && echo "PRESENT: $*" && exit; }
+absent() { verdict=1 && echo "ABSENT: $*" && exit; }
+untried() { verdict=2 && echo "UNTRIED: $*" && exit; }
+
+undo() { :; }  # a script that changes the host defines its own
+
+cleanup() {
+    trap - EXIT
+    [ -n "$verdict" ] || { verdict=2 && echo "UNTRIED: a command failed, see above"; }
+    end
+    undo || echo "could not undo what was changed on this host"
+    cd / && rm -rf "$work"
+    exit "$verdict"
+}
+trap cleanup EXIT
+trap exit INT TERM HUP
+
+# needs NODE...: say what is tried, if this host has what it takes
+needs() {
+    [ "$(id -u)" = 0 ] || untried "this needs root"
+    command -v "$QEMU" >/dev/null || untried "there is no $QEMU"
+    for node in "$@"; do
+        [ -c "$node" ] || untried "this host has no $node"
+    done
+    echo "Linux $(uname -r); $("$QEMU" --version | head -n 1)"
+}
+
+qmp() { python3 -IS "$here/qmp.py" "$pid" "$@"; }
+
+# start COMMAND...: start QEMU, and wait until it answers
+start() {
+    rm -f qmp.sock
+    "$@" >qemu.log 2>&1 &
+    pid=$!
+    qmp wait || { end && untried "QEMU did not start"; }
+}
+
+# end: end QEMU; sets `status` to how it ended: 137 if it lived until now, 139 after SIGSEGV
+end() {
+    [ -n "$pid" ] || return 0
+    status=0
+    kill -KILL "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || status=$?
+    if [ "$status" != 137 ]; then
+        cat qemu.log
+        echo "QEMU ended with $status"
+        dmesg | sed -n "s/.*\[$pid\]: segfault/the host's kernel: segfault/p"
+    fi
+    pid=''
+}
+
+# bind BDF: give an unused PCI function to vfio-pci, until the end
+bind() {
+    function=/sys/bus/pci/devices/$1
+    [ -d "$function" ] || untried "there is no PCI function $1"
+    [ -d /sys/bus/pci/drivers/vfio-pci ] || untried "this kernel has no vfio-pci; modprobe vfio-pci"
+    bound=$1 driver=''
+    [ ! -e "$function/driver" ] || driver=$(readlink -f "$function/driver")
+    undo() {
+        [ ! -e "$function/driver" ] || echo "$bound" >"$function/driver/unbind"
+        echo >"$function/driver_override"
+        [ -z "$driver" ] || echo "$bound" >"$driver/bind"
+    }
+    echo vfio-pci >"$function/driver_override"
+    [ -z "$driver" ] || echo "$bound" >"$driver/unbind"
+    echo "$bound" >/sys/bus/pci/drivers_probe
+    [ "$(basename "$(readlink "$function/driver")")" = vfio-pci ] || untried "vfio-pci does not take $1"
+}

@@ -1,0 +1,31 @@
+#!/bin/sh
+# QEMU loses a guest whose tap it opened by name, in an update by cpr-exec that it accepted.
+#
+# Seen on: QEMU 11.1.3 (Debian 1:11.1.3+ds-1~bpo13+1), Linux 7.3.4; with vhost=off and vhost=on.
+# Expected: new QEMU runs the guest on; or the update is refused with a reason.
+# Came: blocked-reasons is empty and `migrate` is accepted; old QEMU's descriptor of /dev/net/tun is not
+#   close-on-exec, so it leaks into new QEMU and keeps the tap busy. New QEMU cannot open it, and ends.
+# Usage: tap-by-name.sh    (root)
+. "$(dirname "$0")/common.sh"
+
+TAP=cprrepro0
+BUSY="could not configure /dev/net/tun ($TAP): Device or resource busy"
+
+needs /dev/kvm /dev/net/tun
+[ ! -e "/sys/class/net/$TAP" ] || untried "there is an interface $TAP already"
+
+lost=''
+for vhost in off on; do
+    [ $vhost = off ] || [ -c /dev/vhost-net ] || untried "this host has no /dev/vhost-net"
+    echo "-netdev tap,ifname=$TAP,vhost=$vhost"
+    # shellcheck disable=SC2086
+    start "$QEMU" $MACHINE -netdev "tap,id=net0,ifname=$TAP,script=no,downscript=no,vhost=$vhost" \
+        -device virtio-net-pci,netdev=net0,romfile=
+    qmp update | tee update.log
+    end
+    grep -q '^migrate: accepted' update.log && grep -q '^afterwards: QEMU is gone' update.log &&
+        grep -qF "$BUSY" qemu.log && lost="$lost vhost=$vhost"
+done
+
+[ "$lost" = ' vhost=off vhost=on' ] || absent "guest lost only with:$lost"
+present "guest lost with:$lost; $BUSY"
