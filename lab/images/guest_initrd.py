@@ -14,6 +14,7 @@ from lab.images.store import cache_folder
 VERSION = 1
 # each is some 15 MB, and each change of an agent makes one
 KEPT = 12
+AGENTS = Path(__file__).resolve().parents[1] / "agents"
 SKIPPED = ("host", "farend", "__pycache__")
 
 
