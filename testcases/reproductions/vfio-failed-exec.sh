@@ -9,12 +9,13 @@
 # Likely cause (from upstream's source of late 2025): vfio_cpr_kvm_close_notifier() closes KVM before the exec
 #   (MIG_EVENT_PRECOPY_DONE), kvm_close() sets kvm_state to NULL; when the exec fails (..._FAILED),
 #   vfio_cpr_set_msi_virq() gives the device's interrupts back to it: kvm_vm_ioctl() of NULL. See vfio-tcg.sh.
-# Usage: vfio-failed-exec.sh BDF    (root; a PCI function that nobody uses, alone in its IOMMU group)
+# Usage: vfio-failed-exec.sh BDF    (root; a PCI function with INTx that nobody uses, alone in its IOMMU group)
 . "$(dirname "$0")/common.sh"
 
 [ $# = 1 ] || untried "usage: $0 BDF"
 needs /dev/kvm /dev/vfio/vfio /dev/iommu
 bind "$1"
+has_pin "$1"
 
 died=''
 for backend in none type1 iommufd; do
@@ -31,5 +32,5 @@ for backend in none type1 iommufd; do
     [ "$status" != 139 ] || died="$died $backend"
 done
 
-[ "$died" = ' type1 iommufd' ] || absent "SIGSEGV only with:$died"
+[ "$died" = ' type1 iommufd' ] || absent "SIGSEGV only with:${died:- neither}"
 present "QEMU died by SIGSEGV (139) with:$died; without a VFIO device it ran on"

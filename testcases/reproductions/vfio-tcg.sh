@@ -8,12 +8,13 @@
 #   come as far as the exec.
 # Likely cause (from upstream's source of late 2025): at MIG_EVENT_PRECOPY_SETUP vfio_cpr_set_msi_virq()
 #   takes the device's interrupts from KVM without a look at kvm_enabled(): kvm_vm_ioctl() of NULL.
-# Usage: vfio-tcg.sh BDF    (root; a PCI function that nobody uses, alone in its IOMMU group)
+# Usage: vfio-tcg.sh BDF    (root; a PCI function with INTx that nobody uses, alone in its IOMMU group)
 . "$(dirname "$0")/common.sh"
 
 [ $# = 1 ] || untried "usage: $0 BDF"
 needs /dev/kvm /dev/vfio/vfio /dev/iommu
 bind "$1"
+has_pin "$1"
 TYPE1="-device vfio-pci,host=$1"
 IOMMUFD="-object iommufd,id=iommufd0 -device vfio-pci,host=$1,iommufd=iommufd0"
 

@@ -5,6 +5,8 @@
 # Expected: new QEMU runs the guest on; or the update is refused with a reason.
 # Came: blocked-reasons is empty and `migrate` is accepted; old QEMU's descriptor of /dev/vhost-vsock leaks
 #   into new QEMU and keeps the guest's cid. New QEMU cannot take the cid, and ends.
+# Mended by: closing it before new QEMU opens its own (tried with a wrapper that execs QEMU): O_CLOEXEC is
+#   what is missing.
 # Usage: vhost-vsock.sh [CID]    (root)
 . "$(dirname "$0")/common.sh"
 
