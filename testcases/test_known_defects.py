@@ -1,7 +1,8 @@
-"""What QEMU 11.1.3 is known to get wrong, as strict expectations: each turns red when it is mended.
+"""What QEMU 11.1.3 and Linux 7.3.4 are known to get wrong: strict expectations that turn red when it is mended.
 
 Seen on the virtual bench with QEMU 11.1.3 (Debian 1:11.1.3+ds-1~bpo13+1) and Linux 7.3.4; each
 case's folder in the run record holds reproduce.sh, the exact commands and everything that was seen.
+Minimal reproductions without the lab, and their output: testcases/reproductions/.
 """
 
 import pytest
@@ -19,7 +20,7 @@ from lab.rows.table import cases
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="QEMU 11.1.3: after cpr-exec VmPin is 0 with iommufd, while the pages stay pinned",
+    reason="Linux 7.3.4: after cpr-exec with iommufd and CAP_IPC_LOCK VmPin is 0, while the pages stay pinned",
 )
 @pytest.mark.parametrize("iommu", ["iommufd"], indirect=True)
 def test_pinned_pages_stay_charged(load, update, verdict):
@@ -68,14 +69,14 @@ def test_an_accepted_update_keeps_the_guest(row, load, update, verdict, qemu_sai
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="QEMU 11.1.3: each update leaves a descriptor of /dev/vhost-net behind",
+    reason="QEMU 11.1.3: each update leaves descriptors behind, that of /dev/vhost-net, or libblkio's",
 )
-@pytest.mark.parametrize("row, iommu", [("tap-vhost", "vhost")], indirect=True)
-def test_vhost_net_leaks_no_descriptor(load, update, verdict):
+@pytest.mark.parametrize("row, iommu", [(c.name, c.backend) for c in cases() if c.row.leaks], indirect=True)
+def test_no_descriptor_is_left_behind(row, load, update, verdict):
     """QEMU holds as many descriptors after an update as before it."""
     with load() as running:
         running.settle()
         with update():
             running.settle()
 
-    verdict(update_completed(), same_guest(), replaced_in_place(holds="/dev/vhost-net"))
+    verdict(update_completed(), same_guest(), replaced_in_place(holds=row.row.holds))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from lab.drivers import monitor
 from lab.drivers.endpoint import Endpoint
+from lab.drivers.processors import one_processor
 from lab.drivers.virtual_argv import Machine, machine_argv
 from lab.drivers.virtual_devices import MODELS, disk_path
 from lab.drivers.virtual_seed import KeyPair, write_private, write_seed
@@ -49,14 +50,16 @@ class VirtualMachine:
         self._host_key, self._our_key = keys
         self._stderr = machine.run_dir / "qemu.stderr"
         self._key_file = machine.run_dir / "key"
+        self._processor = ExitStack()
         with ExitStack() as undo:
             undo.callback(self._remove_run_dir)
+            undo.callback(self._processor.close)
             _require_space()
             write_private(self._key_file, self._our_key.private)
             write_seed(machine.seed, self._host_key, self._our_key, seed_files)
             self._make_disks()
             self._power_on_s = time.monotonic()
-            argv = [*on_one_processor(machine.accelerator), *program, *machine_argv(machine)]
+            argv = [*self._on_one_processor(), *program, *machine_argv(machine)]
             self.process = _spawned(argv, env, self._stderr)
             undo.callback(self._kill)
             port = self._forwarded_port()
@@ -87,6 +90,7 @@ class VirtualMachine:
     def stop(self) -> None:
         """Power off, hard: its disk is thrown away anyway. The run folder goes, the console log stays."""
         self._kill()
+        self._processor.close()
         self._remove_run_dir()
 
     def _is_ready(self) -> bool:
@@ -137,6 +141,17 @@ class VirtualMachine:
                 with disk_path(self.machine.run_dir, device.name).open("xb") as disk:
                     disk.truncate(size)
 
+    def _on_one_processor(self) -> list[str]:
+        """The command that keeps an emulated bench host on one processor of the controller.
+
+        With QEMU 11.1.3's TCG two emulated processors that really run at the same time now and then mix up
+        host and guest state of its nested KVM (the guest triple-faults, or "KVM internal error. Suberror: 3",
+        registers those of the host): in 4 of 18 guests on two idle processors, in none of 25 on busy ones.
+        """
+        if self.machine.accelerator != "tcg":
+            return []
+        return ["taskset", "--cpu-list", str(self._processor.enter_context(one_processor()))]
+
     def _kill(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -157,20 +172,6 @@ def _require_space() -> None:
             f"a bench needs {_NEEDED_BYTES >> 20} MiB in {place} for what its host writes, "
             f"{free >> 20} are free; make room, or set TMPDIR"
         )
-
-
-def on_one_processor(accelerator: str) -> list[str]:
-    """The command that keeps an emulated bench host on one processor of the controller.
-
-    With QEMU 11.1.3's TCG two emulated processors that really run at the same time now and then mix up
-    host and guest state of its nested KVM (the guest triple-faults, or "KVM internal error. Suberror: 3",
-    registers those of the host): in 4 of 18 guests on two idle processors, in none of 25 on busy ones.
-    """
-    if accelerator != "tcg":
-        return []
-    processors = sorted(os.sched_getaffinity(0))
-    # benches of different controllers on one machine take different ones, by chance
-    return ["taskset", "--cpu-list", str(processors[os.getpid() % len(processors)])]
 
 
 def _spawned(argv: Sequence[str], env: Mapping[str, str], stderr: Path) -> "subprocess.Popen[bytes]":
