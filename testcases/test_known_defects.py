@@ -1,4 +1,4 @@
-"""What QEMU 11.1.3 and Linux 7.3.4 are known to get wrong: strict expectations that turn red when it is mended.
+"""What QEMU 11.1.3 and Linux 7.3.4 are known to get wrong: strict expectations, red when it is mended.
 
 Seen on the virtual bench with QEMU 11.1.3 (Debian 1:11.1.3+ds-1~bpo13+1) and Linux 7.3.4; each
 case's folder in the run record holds reproduce.sh, the exact commands and everything that was seen.
@@ -20,7 +20,7 @@ from lab.rows.table import cases
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="Linux 7.3.4: after cpr-exec with iommufd and CAP_IPC_LOCK VmPin is 0, while the pages stay pinned",
+    reason="Linux 7.3.4: with iommufd and CAP_IPC_LOCK VmPin is 0 after cpr-exec, the pages stay pinned",
 )
 @pytest.mark.parametrize("iommu", ["iommufd"], indirect=True)
 def test_pinned_pages_stay_charged(load, update, verdict):
