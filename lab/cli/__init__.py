@@ -56,7 +56,7 @@ def _bug() -> NoReturn:
 
 def application(first: list[str]) -> typer.Typer:
     """The command line; labgrid is imported only if the first word asks for a bench."""
-    from lab.cli import doctor, images, records, run
+    from lab.cli import benchmark, doctor, images, records, run
 
     app = typer.Typer(
         help=HELP,
@@ -69,6 +69,7 @@ def application(first: list[str]) -> typer.Typer:
     app.command("run")(run.run)
     app.command("rejudge")(records.rejudge)
     app.command("report")(records.report)
+    app.command("benchmark")(benchmark.benchmark)
     app.command("doctor")(doctor.doctor)
     app.add_typer(images.app, name="images", help="What the virtual bench is made of: build, list, clean.")
     app.add_typer(_bench(first), name="bench", help="A bench that stays up, to try things by hand.")

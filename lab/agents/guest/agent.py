@@ -10,6 +10,7 @@ from ..rpc import Wire
 from .heartbeat import Heartbeat
 from .interfaces import all_interfaces
 from .loads import Loads
+from .programs import CALLS as PROGRAMS
 from .streams import Streams
 
 
@@ -34,6 +35,7 @@ class GuestAgent:
             "epoch": self.epoch,
             "heartbeat_start": self.heartbeat.start,
             "interrupts": interrupts,
+            **PROGRAMS,
             **self.loads.calls,
             **self.streams.calls,
         }
