@@ -19,6 +19,8 @@ RESET = re.compile(
     re.IGNORECASE,
 )
 _MEMORY, _BUS_MASTER = 2, 4
+REGISTERS = ("msi_control", "msix_control", "pcie_device_control")
+"""What a reset of any kind puts back to its default, beside the command register and the BARs."""
 _BAR_AT, _BARS = 0x10, 6
 
 
@@ -50,7 +52,7 @@ def _compare(found: Findings, update: Update, bdf: str, before: Event, after: Ev
     for name, old, new in _registers(before, after):
         if old != new:
             found.defect(f"{bdf}: {name} was {old} and is {new} since {update.name}", before, after)
-    found.fact(f"{bdf} kept driver, command, BARs and MSI-X over {update.name}", before, after)
+    found.fact(f"{bdf} kept driver, command, BARs and MSI or MSI-X over {update.name}", before, after)
 
 
 def _registers(before: Event, after: Event) -> list[tuple[str, object, object]]:
@@ -63,7 +65,7 @@ def _registers(before: Event, after: Event) -> list[tuple[str, object, object]]:
         ("MSI-X enable", old.get("msix_enabled"), new.get("msix_enabled")),
     ]
     cleared, kept = old.get("cleared_by_reset", {}), new.get("cleared_by_reset", {})
-    rows += [(n, cleared[n], kept.get(n)) for n in ("msix_control", "pcie_device_control") if n in cleared]
+    rows += [(n, cleared[n], kept.get(n)) for n in REGISTERS if n in cleared]
     resets, resets_now = old.get("reset_count_hint"), new.get("reset_count_hint")
     # the log buffer may forget a reset, never invent one
     if resets is not None and resets_now is not None and resets_now > resets:

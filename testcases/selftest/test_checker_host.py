@@ -144,7 +144,7 @@ def host_log(ms: float, text: str) -> Any:
 RESET = f"vfio-pci {BDF}: resetting"
 BARS_GONE = CONFIG[:32] + "00" * 24 + CONFIG[80:]
 DEVICE = [
-    row("nothing changes", PASS, f"^{BDF} kept driver, command, BARs and MSI-X over update 1$"),
+    row("nothing changes", PASS, f"^{BDF} kept driver, command, BARs and MSI or MSI-X over update 1$"),
     row("two updates", PASS, "update 2", updates=2),
     row("another driver", FAIL, "driver was vfio-pci and is igb", device(driver="igb")),
     row("no driver", FAIL, "driver was vfio-pci and is None", device(driver=None)),
@@ -163,6 +163,13 @@ DEVICE = [
         "pcie_device_control was 8 and is 0",
         lambda s: s.change("host.device", {"when": "before"}, cleared_by_reset={"pcie_device_control": 8}),
         device(cleared_by_reset={"pcie_device_control": 0}),
+    ),
+    row(
+        "MSI off",
+        FAIL,
+        "msi_control was 129 and is 128",
+        lambda s: s.change("host.device", {"when": "before"}, cleared_by_reset={"msi_control": 129}),
+        device(cleared_by_reset={"msi_control": 128}),
     ),
     row(
         "bus mastering was off before",

@@ -1,6 +1,6 @@
 """An assigned function on the host's side: configuration space, interrupts, resets in the kernel's log.
 
-Source: PCI Local Bus 3.0, 6.2 and 6.8.2 (MSI-X); Linux drivers/vfio/pci: "vfio-msix[3](0000:01:00.0)".
+Source: PCI Local Bus 3.0, 6.2 and 6.8 (MSI, MSI-X); Linux drivers/vfio/pci: "vfio-msix[3](0000:01:00.0)".
 """
 
 import os
@@ -13,7 +13,7 @@ from ..rpc import AgentError
 from .sysfs import Sysfs
 
 CONFIG_BYTES = 256
-_MSIX, _PCIE = 0x11, 0x10
+_MSI, _MSIX, _PCIE = 0x05, 0x11, 0x10
 _KMSG_RECORD_BYTES = 8192
 
 
@@ -39,6 +39,7 @@ def device(sysfs: Sysfs, bdf: str) -> dict[str, Any]:
         "cleared_by_reset": {
             "command": command,
             "bars": list(struct.unpack_from("<6I", config, 0x10)),
+            "msi_control": _capability_word(config, _MSI, 2),
             "msix_control": msix,
             "pcie_device_control": _capability_word(config, _PCIE, 8),
         },
