@@ -32,7 +32,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Share:
-    """What the guest's processor did while a load ran at full speed; shares of the time, 1 is all of it."""
+    """What the guest's processors did while a load ran at full speed; 1 is all the time of one of them."""
 
     user: float
     system: float
@@ -74,9 +74,11 @@ class PlainTool(Protocol):
 class Comparison:
     """One line of the answer.
 
-    asked_hz: what the load was asked for: more than it could do
-    tool:     None if there is no plain tool for this path; `checks` then says why
-    limit:    what keeps the load from being faster
+    ours, plain: the mean of the load's streams that are compared, and the tool
+    streams_hz:  medians of all streams of the load, which ran at once
+    asked_hz:    what the load was asked for: more than it could do
+    tool:        None if there is no plain tool for this path; `checks` then says why
+    limit:       what keeps the load from being faster
     """
 
     row: str

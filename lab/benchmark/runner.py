@@ -8,7 +8,7 @@ from statistics import mean
 
 from lab.bench import Bench
 from lab.benchmark import Comparison, PlainTool, Series, Share
-from lab.benchmark.ours import Run, limit, run, saturated
+from lab.benchmark.ours import Run, limit, saturated
 from lab.benchmark.tools import plain_tools
 from lab.drivers.agent import HostAgent
 from lab.epochs import Epochs
@@ -63,21 +63,21 @@ class Benchmark:
             return found
 
     def _compared(self, case: Case, load: Load, guest: Guest, epochs: Epochs) -> Iterator[Comparison]:
-        self.tell(f"{case.name}: {load.name} at full speed")
-        asked, first = saturated(load, guest.link, epochs, self.seconds)
-        tools = plain_tools(load, first.started)
+        tools: tuple[PlainTool, ...] = ()
         runs: list[Run] = []
-        plain: list[list[float]] = [[] for _ in tools]
+        plain: dict[PlainTool, list[float]] = {}
         for number in range(1, self.rounds + 1):
             self.tell(f"{case.name}: round {number} of {self.rounds}: {load.name}")
-            runs.append(run(asked, guest.link, epochs, self.seconds))
-            for tool, values in zip(tools, plain, strict=True):
+            load, one = saturated(load, guest.link, epochs, self.seconds)
+            runs.append(one)
+            tools = tools or plain_tools(load, one.started)
+            for tool in tools:
                 self.tell(f"{case.name}: round {number} of {self.rounds}: {tool.name}")
-                values.append(tool.blocks_per_s(guest.link, self.seconds))
+                plain.setdefault(tool, []).append(tool.blocks_per_s(guest.link, self.seconds))
         if not tools:
-            yield _comparison(case, asked, runs, None, [])
-        for tool, values in zip(tools, plain, strict=True):
-            yield _comparison(case, asked, runs, tool, values)
+            yield _comparison(case, load, runs, None, [])
+        for tool, values in plain.items():
+            yield _comparison(case, load, runs, tool, values)
 
     @contextmanager
     def _booted(self, case: Case) -> Iterator[tuple[Guest, Epochs, list[Attached]]]:

@@ -102,7 +102,7 @@ def _print(found: "list[Comparison]", failed: dict[str, str]) -> None:
     for one in found:
         table.add_row(*map(escape, _cells(one)))
     answer().print(table)
-    notes = {f"{one.row}: ours is limited by {one.limit}" for one in found}
+    notes = {f"{one.row}: ours is limited by {one.limit}; it did {_streams(one)}" for one in found}
     notes |= {f"{one.row}: {one.tool or 'no tool'}: {one.checks}" for one in found}
     notes |= {f"{name}: not measured: {why}" for name, why in failed.items()}
     for note in sorted(notes):
@@ -120,6 +120,10 @@ def _cells(one: "Comparison") -> Iterator[str]:
     yield one.tool or "none"
     yield _words(one.plain) if one.plain else ""
     yield f"{ratio:.3g}" if ratio is not None else ""
+
+
+def _streams(one: "Comparison") -> str:
+    return ", ".join(f"{name} {_number(hz)}/s" for name, hz in one.streams_hz.items())
 
 
 def _words(series: "Series") -> str:

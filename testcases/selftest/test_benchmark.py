@@ -105,7 +105,9 @@ def test_dd_that_failed() -> None:
 def test_the_processor() -> None:
     found = share(STAT, STAT_LATER)
     assert found.user == pytest.approx(35 / 462) and found.system == pytest.approx(22 / 462)
-    assert limit(found) == "what is behind the device: the guest's processor is 12% busy"
+    assert limit(found) == "what is behind the device: the guest's processor is only 12% busy"
+    four = STAT_LATER + "cpu1 0\ncpu2 0\ncpu3 0\n"
+    assert share(STAT, four).user == pytest.approx(4 * 35 / 462)
     assert limit(Share(0.5, 0.4)) == "the guest's processor, 90% busy: 50% Python, 40% kernel"
 
 
@@ -128,9 +130,9 @@ def test_without_a_tool_there_is_no_ratio() -> None:
 
 
 def comparison(ours: Series, plain: Series | None) -> Comparison:
-    return Comparison(
-        "nic", "type1", "nic", "p", 1000, ours, {}, 600.0, "l", "t" if plain else None, "c", plain
-    )
+    streams = {"to-guest": 583.2, "from-guest": 32.61}
+    tool = "t" if plain else None
+    return Comparison("nic", "type1", "nic", "p", 1000, ours, streams, 600.0, "l", tool, "c", plain)
 
 
 FAR = cast(Agent, None)
@@ -200,7 +202,6 @@ def test_ours_and_theirs_are_measured_in_turns(monkeypatch: pytest.MonkeyPatch) 
         return 40.0
 
     monkeypatch.setattr(runner, "saturated", lambda load, *_: (load, run()))
-    monkeypatch.setattr(runner, "run", run)
     monkeypatch.setattr(Fio, "blocks_per_s", theirs)
     case = cast(Any, SimpleNamespace(name="nvme", backend="type1"))
     none = cast(Any, None)
@@ -208,8 +209,7 @@ def test_ours_and_theirs_are_measured_in_turns(monkeypatch: pytest.MonkeyPatch) 
     measuring = runner.Benchmark(none, none, none, none, 2, 1.0, told.append)
     guest = cast(Any, SimpleNamespace(link=None))
     found = list(measuring._compared(case, BlockLoad(), guest, none))
-    # the first one only finds out how much to ask for
-    assert turns == ["ours", *["ours", "fio verify=crc32c", "fio"] * 2]
+    assert turns == ["ours", "fio verify=crc32c", "fio"] * 2
     assert [(one.tool, one.ratio) for one in found] == [("fio verify=crc32c", 0.5), ("fio", 0.5)]
     assert told[-1] == "nvme: round 2 of 2: fio"
 
@@ -218,7 +218,7 @@ def test_the_table_says_what_was_not_measured(capsys: pytest.CaptureFixture[str]
     benchmark._print([comparison(Series((1234.5, 1.0, 1300.0)), Series((2469.0,)))], {"gpu": "no [display]"})
     said = capsys.readouterr().out
     assert "1,234 (1 to 1,300)" in said and "0.5" in said
-    assert "nic: ours is limited by l" in said
+    assert "nic: ours is limited by l; it did to-guest 583/s, from-guest 32.6/s" in said
     assert "gpu: not measured: no [display]" in said
 
 
