@@ -274,11 +274,11 @@ def test_the_story_is_told_in_order() -> None:
     assert INVOKE < EXEC < OK < AFTER
 
 
-def unmap(ms: float, task: str) -> Any:
+def unmap(ms: float, task: str, iova: str = "0x0000000003edc000") -> Any:
     """A range is unmapped by this thread of QEMU's."""
 
     def spoil(story: Story) -> None:
-        fields = {"iova": "0xfefdc000", "size": "4096", "task": task}
+        fields = {"iova": iova, "size": "4096", "task": task}
         story.add(ms, "trace.event", name="iommu:unmap", t_src_ns=host_ns(ms), fields=fields)
         story.change("trace.close", counts={"sched:sched_process_exec": 1, "iommu:unmap": 1})
 
@@ -287,9 +287,12 @@ def unmap(ms: float, task: str) -> Any:
 
 OWN_IOMMU = [
     row(
-        "the guest unmaps before it is paused", PASS, "no unmap but 1 by the guest", unmap(1050, "CPU 0/KVM")
+        "the guest unmaps before it is paused",
+        PASS,
+        "1 of BARs or by the guest itself",
+        unmap(1050, "CPU 0/KVM"),
     ),
-    row("a thread without a name yet", PASS, "1 by the guest itself", unmap(1600, "<...>")),
+    row("a thread without a name yet", PASS, "1 of BARs or by the guest itself", unmap(1600, "<...>")),
     row("QEMU unmaps", FAIL, "1 ranges were unmapped", unmap(1050, "qemu-system-x86")),
     row("unmapped while the guest is paused", FAIL, "1 ranges were unmapped", unmap(1300, "CPU 0/KVM")),
     row("a thread without a name, while it is paused", FAIL, "1 ranges", unmap(1300, "<...>")),
@@ -315,6 +318,22 @@ def test_mappings_of_a_guest_with_its_own_iommu(
     tmp_path: Path, spoil: Any, outcome: Any, says: str, updates: int
 ) -> None:
     hold(mappings_kept(own_iommu=True), tmp_path, spoil, updates, outcome, says)
+
+
+def test_bar_is_no_guest_ram(tmp_path: Path) -> None:
+    """edu's, which QEMU took away while it handled an INTx right after RESUME."""
+    spoil = (unmap(1600, "qemu-system-x86", "0x00000000fea00000"),)
+    hold(mappings_kept(), tmp_path / "bar", spoil, 1, PASS, "1 of BARs")
+    above = (unmap(1600, "qemu-system-x86", "0x00000000fffff000"),)
+    hold(mappings_kept(), tmp_path / "last", above, 1, PASS, "1 of BARs")
+    for iova in ("0x0000000100000000", "0x00000000bffff000", "0x0", "none"):
+        spoil = (unmap(1600, "qemu-system-x86", iova),)
+        hold(mappings_kept(), tmp_path / iova, spoil, 1, FAIL, "1 ranges were unmapped")
+
+
+def test_the_same_address_is_memory_of_a_guest_with_its_own_iommu(tmp_path: Path) -> None:
+    spoil = (unmap(1300, "CPU 0/KVM", "0x00000000fefdc000"),)
+    hold(mappings_kept(own_iommu=True), tmp_path, spoil, 1, FAIL, "1 ranges were unmapped")
 
 
 def test_a_guest_without_its_own_iommu_unmaps_nothing(tmp_path: Path) -> None:
