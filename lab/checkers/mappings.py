@@ -28,7 +28,7 @@ class MappingsKept:
 
     Reads: trace.open, trace.close {counts, lost}, trace.event {fields: iova, size, task}; cpr.*; with
         `own_iommu` also qmp.event STOP and RESUME, and clock.sync.
-    That the trace shows the exec of new QEMU proves that it was looking. Where a PC has no RAM lie the BARs of
+    That the trace shows the exec of new QEMU proves that it was looking. Where a PC has no RAM lie BARs of
     devices, which QEMU maps for peers; it takes that mapping away at each INTx that it handles itself.
     own_iommu: the guest has an IOMMU of its own and unmaps as it likes while it runs: what its
         processors' threads do is not held against QEMU, unless the guest was paused
