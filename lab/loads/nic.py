@@ -13,7 +13,7 @@ from lab.errors import BenchError
 from lab.link import Receiver
 from lab.loads import Agent, Epoch, Stream
 from lab.loads.running import FarSide, Running, metered, run
-from lab.loads.sizing import ring_bound, share_of
+from lab.loads.sizing import passed, ring_bound, share_of
 
 FAR_MAC = "02:63:70:72:00:01"
 """The far end's own address: locally administered, "cpr" in ASCII."""
@@ -97,7 +97,8 @@ class NicLoad:
         found = ring_bound(
             capacity_hz=capacity_hz, ring_blocks=self.ring_blocks, expected_pause_s=self.expected_pause_s
         )
-        return replace(self, rate_hz=found.rate_hz, sizing=found.explanation)
+        explained = f"{found.explanation}; the capacity is {passed(self, capacity_hz)}"
+        return replace(self, rate_hz=found.rate_hz, sizing=explained)
 
     def settings(self) -> dict[str, Any]:
         return {

@@ -70,6 +70,11 @@ def ring_bound(
     return Sizing(rate, ring_blocks, expected_pause_s, explanation)
 
 
+def passed(load: Load, capacity_hz: float) -> str:
+    """What was measured, in words: a path that kept up may carry more."""
+    return f"the {capacity_hz:.3g}/s that passed when {load.probe_hz:g}/s were asked for"
+
+
 def share_of(load: AnyLoad, capacity_hz: float, share: float) -> AnyLoad:
     """A load at a share of what its path was measured to carry.
 
@@ -81,5 +86,5 @@ def share_of(load: AnyLoad, capacity_hz: float, share: float) -> AnyLoad:
     if capacity_hz <= 0:
         raise ValueError(f"a path that carries {capacity_hz:g} blocks/s bears no load")
     rate_hz = share * capacity_hz
-    text = f"{rate_hz:.3g} blocks/s: a share of {share:g} of the {capacity_hz:.3g}/s that were measured"
+    text = f"{rate_hz:.3g} blocks/s: a share of {share:g} of {passed(load, capacity_hz)}"
     return replace(load, rate_hz=rate_hz, sizing=text)  # type: ignore[type-var]

@@ -39,7 +39,10 @@ def test_nothing_may_be_zero(name: str) -> None:
 
 def test_a_load_takes_its_share_of_what_was_measured() -> None:
     load = LoopLoad().sized(80.0)
-    assert load.rate_hz == 20.0 and "a share of 0.25 of the 80/s that were measured" in load.sizing
+    assert (
+        load.rate_hz == 20.0
+        and "a share of 0.25 of the 80/s that passed when 600/s were asked for" in load.sizing
+    )
     nic = NicLoad(cast(Agent, None)).sized(400.0)
     assert nic.rate_hz == 100.0 and "the ring is full after 40.96 s" in nic.sizing
 
