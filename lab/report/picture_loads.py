@@ -31,7 +31,7 @@ def device(data: Mapping[str, Any]) -> str:
     told = [str(part[word]) for word in DEVICE_WORDS for part in parts if _is_word(part.get(word))]
     rate, size = data.get("rate_hz"), data.get("block_bytes")
     if isinstance(rate, int | float):
-        told.append(f"{rate:g} blocks/s" + (f" of {size_words(size)}" if isinstance(size, int) else ""))
+        told.append(f"{rate:.3g} blocks/s" + (f" of {size_words(size)}" if isinstance(size, int) else ""))
     return ", ".join(dict.fromkeys(told))
 
 
