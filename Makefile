@@ -9,14 +9,18 @@ STAMP := $(VENV)/.installed
 APT_RUN := git make python3 python3-venv mmdebstrap e2fsprogs util-linux xz-utils uidmap debian-archive-keyring ca-certificates
 APT_TEST := chromium fonts-dejavu-core
 
-.PHONY: help run test setup setup-test selftest bench-test bench-lane-1 bench-lane-2 clean
+.PHONY: help run run-all test setup setup-test selftest bench-test bench-lane-1 bench-lane-2 clean
 
 help:
-	@echo "make run    build what is missing, update a guest's QEMU under DMA load, report"
-	@echo "make test   linters, types, self-tests, then the suite on the virtual bench"
-	@echo "make clean  remove the virtual environment; images stay in the cache (cprlab images clean)"
+	@echo "make run      build what is missing, update a guest's QEMU under DMA load of a NIC, report"
+	@echo "make run-all  the same with every device and back-end"
+	@echo "make test     linters, types, self-tests, then the suite on the virtual bench"
+	@echo "make clean    remove the virtual environment; images stay in the cache (cprlab images clean)"
 
 run: setup
+	$(VENV)/bin/cprlab run --bench $(BENCH) testcases/test_cpr_exec_nic.py
+
+run-all: setup
 	$(VENV)/bin/cprlab run --bench $(BENCH)
 
 test: setup-test

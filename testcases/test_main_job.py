@@ -38,7 +38,7 @@ def cprlab(folder: Path, *words: str) -> "subprocess.CompletedProcess[str]":
 def ran(tmp_path_factory: pytest.TempPathFactory) -> "tuple[Path, subprocess.CompletedProcess[str]]":
     """The run's folder, and what the command said."""
     folder = tmp_path_factory.mktemp("user")
-    done = cprlab(folder, "run", "-k", CASE)
+    done = cprlab(folder, "run", "testcases/test_cpr_exec_nic.py", "-k", CASE)
     runs = [entry for entry in (folder / "runs").iterdir() if entry.is_dir()]
     assert len(runs) == 1, done.stderr
     return runs[0], done
