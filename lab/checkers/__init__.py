@@ -154,9 +154,11 @@ def standard(
     grades:    chardev -> the grade that this QEMU is known to give
     own_iommu: the guest has an IOMMU of its own: it maps and pins what it likes, when it likes
     """
+    # memory that is not pinned the kernel may move as it likes
+    pinned: list[Checker] = [] if own_iommu else [PagesStayedPinned(), pfns_unchanged]
     return [
         *shared(streams, pause_limit_s=pause_limit_s, updates=updates, grades=grades),
-        *([] if own_iommu else [PagesStayedPinned()]),
+        *pinned,
         MappingsKept(own_iommu),
         device_not_reset,
         interrupts_flow,
@@ -182,7 +184,6 @@ def shared(
         UpdateCompleted(updates),
         SameGuest(),
         *(DmaIntact(name) for name in streams),
-        pfns_unchanged,
         ReplacedInPlace(holds=holds, growth=growth),
         *(ChardevGrade(chardev, grade) for chardev, grade in grades.items()),
         GuestPauseBelow(pause_limit_s, from_outside),

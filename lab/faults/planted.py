@@ -123,7 +123,7 @@ FAULTS = {
         row="vdpa-blk",
         iommu="vdpa",
     ),
-    "tap-drops-a-frame": Fault(
-        _refutes("dma_intact(tap.to-guest)"), after=_wire("drop", "to-guest"), row="tap", iommu="vhost"
+    "tap-flips-a-bit": Fault(
+        _refutes("dma_intact(tap.from-guest)"), after=_wire("flip", "from-guest"), row="tap", iommu="vhost"
     ),
 }

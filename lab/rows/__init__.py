@@ -94,6 +94,7 @@ class Row:
     refused:     back-end -> what QEMU says when it refuses to update it (a regular expression)
     lost:        what QEMU 11.1.3 loses the guest with, though it accepts the update: a strict expectation
     leaks:       descriptors that QEMU 11.1.3 leaves behind at each update: another one
+    drops:       streams of which QEMU 11.1.3 loses blocks at each update: another one
     """
 
     name: str
@@ -105,6 +106,7 @@ class Row:
     refused: Mapping[str, str] = field(default_factory=dict)
     lost: str = ""
     leaks: int = 0
+    drops: tuple[str, ...] = ()
 
     def needs(self, backend: str) -> tuple[str, ...]:
         """What a bench must have for it, by names of lab/drivers/capabilities.py."""

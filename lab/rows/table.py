@@ -19,6 +19,7 @@ from lab.rows.devices import (
 )
 
 NIC2 = Nic("nic2", "far2")
+TO_TAP = ("tap.to-guest",)
 TAP_BUSY = "could not configure /dev/net/tun (cprtap0): Device or resource busy"
 MDEV_REFUSED = "CPR does not support vfio mdev"
 
@@ -61,8 +62,15 @@ ROWS = (
         VDPA,
         refused={"vdpa": "State blocked by non-migratable device '.*vhost-vdpa-device'"},
     ),
-    Row("tap", "virtio-net on an inherited tap", (Tap(vhost=False),), VHOST),
-    Row("tap-vhost", "virtio-net on an inherited tap, by vhost-net", (Tap(vhost=True),), VHOST, leaks=1),
+    Row("tap", "virtio-net on an inherited tap", (Tap(vhost=False),), VHOST, drops=TO_TAP),
+    Row(
+        "tap-vhost",
+        "virtio-net on an inherited tap, by vhost-net",
+        (Tap(vhost=True),),
+        VHOST,
+        leaks=1,
+        drops=TO_TAP,
+    ),
     Row("tap-name", "virtio-net on a tap by name", (Tap(vhost=False, named=True),), VHOST, lost=TAP_BUSY),
     Row(
         "tap-name-vhost",

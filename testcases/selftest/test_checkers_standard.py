@@ -43,7 +43,7 @@ def test_no_checker_passes_when_nothing_fresh_was_seen(tmp_path: Path) -> None:
     story.drop("epoch", number=2)
     outcomes = {v.checker: v.outcome for v in judge(story.timeline(tmp_path), STANDARD)}
     # these rest on replies and snapshots, which the update's end dates
-    dated = ["update_completed", "pfns_unchanged", "replaced_in_place"]
+    dated = ["update_completed", "replaced_in_place", "pfns_unchanged"]
     dated += ["mappings_kept", "device_not_reset", "interrupts_flow"]
     assert [name for name, outcome in outcomes.items() if outcome is Outcome.PASS] == dated
 
