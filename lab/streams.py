@@ -24,7 +24,7 @@ class StreamFacts:
 
     sender, receiver: whose clock stamps the tables: "controller", or a source of clock.sync
     ordered:          blocks are received in the order they were sent
-    in_flight:        some block is under way whenever the guest is paused
+    in_flight:        some block of its load is under way whenever the guest is paused
     sampled:          not every block is looked at where it arrives
     rate_hz, block_bytes: as declared; None if they were not, or make no sense
     """

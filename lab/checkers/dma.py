@@ -16,7 +16,7 @@ from lab.checkers.flight import in_flight
 from lab.checkers.losses import about, blocks, content
 from lab.checkers.tables import Column, ascending, between, counts, whole
 from lab.checkers.updates import Update, completed, fresh_epoch, updates
-from lab.streams import GUEST, StreamFacts, stream
+from lab.streams import GUEST, StreamFacts, stream, streams
 from lab.timeline import Timeline
 from lab.verdict import Verdict
 
@@ -97,9 +97,32 @@ class DmaIntact:
                 found.gap(f"no block of epoch {epoch} was received after {update.name}", update.done)
             during = self._around(found, timeline, update, facts.sender, clock, seen["t_ns"], result)
             if facts.in_flight and self.outcome == "ok":
-                during = in_flight(found, timeline, update, sent, received)
+                during = self._flying(found, timeline, update, facts, sent, received)
             after = received_in[epoch] if epoch is not None else 0
             found.fact(f"{during} and {after} after {update.name}", *update.events)
+
+    def _flying(
+        self,
+        found: Findings,
+        timeline: Timeline,
+        update: Update,
+        facts: StreamFacts,
+        sent: Columns,
+        received: Columns,
+    ) -> str:
+        """How many blocks were in flight through the pause; a gap if there was none in all of the load."""
+        own = in_flight(timeline, update, sent, received)
+        if own is None:
+            found.gap(f"nobody knows when the guest was paused in {update.name}", *update.events)
+            return "an unknown number in flight"
+        others = [
+            s for s in streams(timeline) if s.load == facts.load and s.in_flight and s.name != facts.name
+        ]
+        if not own and not any(_others_in_flight(timeline, update, other) for other in others):
+            found.gap(
+                f"no block was surely in flight when the guest was paused in {update.name}", *update.events
+            )
+        return f"{own} in flight through the pause"
 
     def _around(
         self,
@@ -134,6 +157,11 @@ class DmaIntact:
         if not (arrived := result.arrived(inside.start, inside.stop)):
             found.gap(f"none of the blocks sent inside {update.name} was received", *update.events)
         return f"{arrived} inside"
+
+
+def _others_in_flight(timeline: Timeline, update: Update, other: StreamFacts) -> int:
+    sent, received = (whole(Findings(""), timeline, table) for table in (other.sent, other.received))
+    return 0 if sent is None or received is None else in_flight(timeline, update, sent, received) or 0
 
 
 def _anomalies(found: Findings, timeline: Timeline, facts: StreamFacts) -> None:

@@ -40,7 +40,7 @@ class Stream:
 
     sender, receiver: whose clock stamps the rows: "guest", "far", "host" or "controller"
     ordered:   blocks are received in the order they were sent
-    in_flight: some block is under way whenever the guest is paused; a checker insists on it
+    in_flight: some block of its load is under way whenever the guest is paused; a checker insists on it
     sampled:   not every block is looked at where it arrives
     """
 

@@ -110,6 +110,25 @@ INSIDE = [
 ]
 
 
+def beside(story: Story, latency_ms: float) -> Story:
+    """The same load has a stream of reads, with blocks in flight or without."""
+    disk(story, latency_ms=0.5)
+    facts = {"sender": "guest", "receiver": "guest", "ordered": False, "in_flight": True}
+    story.change("load.start", {"load": "nvme"}, streams={"write": facts, "read": facts})
+    story.tables["nvme.read.sent"] = dict(story.tables[SENT])
+    received = dict(story.tables[SENT])
+    received["t_ns"] = received["t_ns"] + np.int64(latency_ms * MS)
+    story.tables["nvme.read.received"] = received
+    return story
+
+
+def test_another_stream_of_the_load_may_have_the_blocks_in_flight(tmp_path: Path) -> None:
+    says = "0 in flight through the pause"
+    hold(dma_intact("nvme.write"), tmp_path / "a", (lambda s: beside(s, 60),), 1, PASS, says)
+    says = "no block was surely in flight"
+    hold(dma_intact("nvme.write"), tmp_path / "b", (lambda s: beside(s, 0.5),), 1, UNKNOWN, says)
+
+
 def _quiet(story: Story, start_ms: float, end_ms: float) -> Story:
     """Nothing was sent or received in this time of the guest's life."""
     start_ns, end_ns = int(guest_ns(max(0, start_ms))), int(guest_ns(end_ms))
