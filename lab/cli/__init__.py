@@ -11,6 +11,7 @@ from typing import NoReturn
 import typer
 
 from lab.errors import LabError
+from lab.interrupts import heed
 
 BROKEN = 2
 INTERRUPTED = 130
@@ -28,6 +29,7 @@ Exit status: 0 all PASS, 1 a FAIL, 2 an UNKNOWN, a broken bench or wrong usage,
 
 def main() -> None:
     """Run the command; an error of the lab is one line on stderr and exit status 2."""
+    heed()
     try:
         application(sys.argv[1:2])()
     except LabError as error:

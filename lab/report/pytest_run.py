@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from lab.errors import LabUsageError
+from lab.interrupts import heed
 from lab.report.case_folder import CaseFolder
 from lab.run_record import CaseResult, RunRecord, Status, new_run_id
 from lab.verdict import worst
@@ -41,6 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
     asked = config.getoption("--cprlab-run")
     if asked is None and not config.getoption("lg_env", None):
         return
+    heed()
     folder = Path(asked or Path(config.getoption("--cprlab-runs-dir")) / new_run_id()).absolute()
     try:
         record = RunRecord.create(folder, sys.argv)

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -122,12 +123,24 @@ def test_no_case_is_a_clear_line_and_2(suite: Path) -> None:
     assert done.returncode == 2 and "no case ran" in done.stderr and "4 deselected" in done.stderr
 
 
+def in_the_background() -> None:
+    """A shell starts a job in the background with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def in_front() -> None:
+    """However these tests were started."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.mark.parametrize("start", [in_front, in_the_background])
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL], ids=["Ctrl-C", "killed"])
-def test_interrupted_it_gives_everything_back(suite: Path, how: signal.Signals) -> None:
+def test_interrupted_it_gives_everything_back(
+    suite: Path, how: signal.Signals, start: Callable[[], None]
+) -> None:
     """pytest ends in order, even if the command itself is killed; the evidence stays."""
-    with subprocess.Popen(
-        argv(suite, "hangs"), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as running:
+    pipe, command = subprocess.PIPE, argv(suite, "hangs")
+    with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, preexec_fn=start) as running:
         wait_until((suite / "hangs").exists, 60, "the case to run")
         os.kill(running.pid, how)
         status = running.wait(60)

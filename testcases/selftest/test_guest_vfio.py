@@ -192,7 +192,7 @@ def test_function_is_opened_driven_and_given_back(guest: Guest) -> None:
     assert guest.bytes(CONFIG_AT + 4, 2) == b"\x02\0", "it may do DMA no more"
     assert guest.bytes(CONFIG_AT + MSI_AT, 4) == b"\5\0\x80\0", "and send no message"
     assert guest.given_back
-    assert open_files() == before
+    assert open_files() <= before  # what other tests left may be closed meanwhile
 
 
 def test_interrupts_are_those_of_the_eventfd(guest: Guest) -> None:
@@ -230,7 +230,7 @@ def test_refusal_is_one_line_and_leaves_nothing_behind(guest: Guest, request_: v
         vfio.Function(guest.path)
     assert guest.kernel.asked[-1] == request_
     assert guest.given_back
-    assert open_files() == before
+    assert open_files() <= before  # what other tests left may be closed meanwhile
 
 
 def test_group_shared_with_another_driver_is_refused(guest: Guest) -> None:
