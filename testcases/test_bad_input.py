@@ -129,11 +129,11 @@ BROKEN = {
         r"bench bad cannot run nic by iommufd: it has no /dev/iommu: its kernel needs CONFIG_IOMMUFD",
     ),
     "unknown BDF": (
-        "test_function[type1-ghost]",
+        "test_function[ghost]",
         r"bench bad cannot run ghost by type1: it has no function ghost: add an AssignableFunction",
     ),
     "function in a group with others": (
-        "test_function[type1-twin]",
+        "test_function[twin]",
         r"0000:02:00\.0 shares IOMMU group \d+ with 0000:02:00\.1 \(nvme\): bind them all or none",
     ),
     "guest that does not boot": (
