@@ -53,8 +53,7 @@ class Nic:
         return (f"function:{self.function}", f"wire:{self.function}", f"reset:{self.function}")
 
     def attach(self, site: Site) -> Attached:
-        bdf = site.bench.function(self.function).bdf
-        site.agent.bind(bdf)
+        bdf = _assigned(site, self.function)
         return self._on(site, bdf)
 
     def _on(self, site: Site, bdf: str) -> Attached:
@@ -92,8 +91,7 @@ class Disk:
         return (f"function:{self.function}", f"reset:{self.function}")
 
     def attach(self, site: Site) -> Attached:
-        bdf = site.bench.function(self.function).bdf
-        site.agent.bind(bdf)
+        bdf = _assigned(site, self.function)
 
         def path(agent: HostAgent) -> str:
             agent.give_back(bdf)
@@ -115,8 +113,7 @@ class Display:
         return (f"function:{self.function}", f"screen:{self.function}", f"reset:{self.function}")
 
     def attach(self, site: Site) -> Attached:
-        bdf = site.bench.function(self.function).bdf
-        site.agent.bind(bdf)
+        bdf = _assigned(site, self.function)
         screen = site.bench.screen(self.function)
 
         def load(at: str) -> GpuLoad:
@@ -141,8 +138,7 @@ class DmaEngine:
         return (f"function:{self.function}", f"reset:{self.function}")
 
     def attach(self, site: Site) -> Attached:
-        bdf = site.bench.function(self.function).bdf
-        site.agent.bind(bdf)
+        bdf = _assigned(site, self.function)
 
         def load(at: str) -> DmaEngineLoad:
             return DmaEngineLoad(self.function, seed=site.seed, bdf=at, interrupts=self.interrupts)
@@ -273,6 +269,13 @@ class Vsock:
             return NicLoad(far, "vsock", seed=site.seed, wire=f"vsock:{HOST_CID}:{VSOCK_PORT}")
 
         return Attached(VhostVsock(VSOCK_CID), load, far={"far": far})
+
+
+def _assigned(site: Site, function: str) -> str:
+    """The address of a function of the target file, bound to vfio-pci."""
+    bdf = site.bench.function(function).bdf
+    site.agent.bind(bdf)
+    return bdf
 
 
 def _disk(
