@@ -1,6 +1,7 @@
 """The blocks that were under way while the guest was paused."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
@@ -27,14 +28,27 @@ def in_flight(timeline: Timeline, update: Update, sent: Columns, received: Colum
 
 
 def paused_on_host(timeline: Timeline, update: Update) -> Span | None:
-    """From STOP of old QEMU to RESUME of new QEMU, on the host's clock; None if nobody knows."""
+    """From STOP of old QEMU to RESUME of new QEMU, on the host's clock; None if nobody knows.
+
+    QEMU stamps them by the host's wall clock, which the host itself compares with the other one: the
+    controller's clock drifts by milliseconds against an emulated host's.
+    """
     ends = [_qmp(timeline, update, name) for name in ("STOP", "RESUME")]
-    known = [to_controller(timeline, "host-wall", int(e.data["t_host_ns"])) for e in ends if e is not None]
-    if len(known) < 2 or None in known:
+    compared = [s for s in timeline.of("clock.sync", source="host-wall") if "to_host_ns" in s.data]
+    known = [e for e in ends if e is not None]
+    if len(known) < 2 or not compared:
         return None
-    times = [(here, to_source(timeline, "host", here[0])) for here in known if here is not None]
-    host = [(at[0], here[1] + at[1]) for here, at in times if at is not None]
-    return Span(host[0][0], host[1][0], max(host[0][1], host[1][1])) if len(host) == 2 else None
+    times = [_on_host(e, min(compared, key=partial(_distance_ns, e))) for e in known]
+    return Span(times[0][0], times[1][0], max(error_ns for _, error_ns in times))
+
+
+def _distance_ns(one: Event, other: Event) -> int:
+    return abs(one.t_ns - other.t_ns)
+
+
+def _on_host(event: Event, compared: Event) -> tuple[int, int]:
+    at_ns = int(event.data["t_host_ns"]) + int(compared.data["to_host_ns"])
+    return at_ns, int(compared.data["to_host_error_ns"])
 
 
 def _qmp(timeline: Timeline, update: Update, name: str) -> Event | None:

@@ -88,7 +88,8 @@ def _beginning(story: Story) -> None:
 
 def _sync(story: Story, ms: float) -> None:
     story.add(ms, "clock.sync", source="host", offset_ns=-HOST_NS, error_ns=1 * MS)
-    story.add(ms, "clock.sync", source="host-wall", offset_ns=START_NS, error_ns=1 * MS)
+    wall = {"to_host_ns": START_NS + HOST_NS, "to_host_error_ns": 10_000}
+    story.add(ms, "clock.sync", source="host-wall", offset_ns=START_NS, error_ns=1 * MS, **wall)
     story.add(ms, "clock.sync", source="far", offset_ns=-FAR_NS, error_ns=1 * MS)
     offset_ns = START_NS + round(ms * MS) - int(guest_ns(ms))
     story.add(ms, "clock.sync", source="guest", offset_ns=offset_ns, error_ns=1 * MS)
