@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 
 from lab.qemu.devices import IOMMUFD, Device, IommuBackend, TapNet
+from lab.qemu.memory import MEMFD, Memory
 
 AGENT_PORT = "cprlab.agent"
 STREAM_FD, STREAM_PATH = "cprlab.stream.fd", "cprlab.stream.path"
@@ -20,9 +21,11 @@ class GuestConfig:
 
     kernel, initrd: paths on the bench host
     run_dir:        folder on the bench host for its sockets and files
+    log_dir:        folder for the console's log, if it is another one
     devices:        what it is given beside console and agent; the order makes their ids
     kernel_args:    appended to the guest kernel's command line
     viommu:         whether it has an IOMMU of its own (an emulated Intel one)
+    memory:         what its RAM is made of
     """
 
     kernel: str
@@ -36,6 +39,8 @@ class GuestConfig:
     machine: str = "q35"
     kernel_args: str = ""
     viommu: bool = False
+    memory: Memory = MEMFD
+    log_dir: str = ""
 
     @property
     def qmp_path(self) -> str:
@@ -51,7 +56,7 @@ class GuestConfig:
 
     @property
     def console_log(self) -> str:
-        return f"{self.run_dir}/console.log"
+        return f"{self.log_dir or self.run_dir}/console.log"
 
     @property
     def taps(self) -> tuple[str, ...]:
@@ -62,19 +67,22 @@ class GuestConfig:
     def state_file(self) -> str:
         return f"{self.run_dir}/vm.state"
 
-    def argv(self, qemu: str) -> list[str]:
-        """The command that starts the guest; `{fd:NAME}` stands for a descriptor the host agent opens."""
+    def argv(self, qemu: str, *, new: bool = False) -> list[str]:
+        """The command that starts the guest; `{fd:NAME}` stands for a descriptor the host agent opens.
+
+        new: that of new QEMU, which has what was plugged into the running guest
+        """
         return [
             qemu,
             *("-name", "cprlab-guest"),
             *("-accel", self.accel),
             *("-cpu", "host"),
             *("-smp", str(self.cpus)),
-            # both are what keeps guest RAM in place over an exec; cpr-exec does not ask for them
-            # itself up to QEMU 11.1 and loses the guest without them (see preflight)
-            *("-object", f"memory-backend-memfd,id=ram0,size={self.memory_mib}M,share=on"),
-            *("-machine", f"{self._machine()},aux-ram-share=on,memory-backend=ram0"),
-            *("-m", f"{self.memory_mib}M"),
+            # share=on and aux-ram-share=on are what keeps guest RAM in place over an exec; cpr-exec does not
+            # ask for them itself up to QEMU 11.1 and loses the guest without them (see preflight)
+            *self.memory.objects(self.memory_mib, new=new),
+            *("-machine", f"{self._machine()},{self.memory.machine}"),
+            *("-m", self.memory.size(self.memory_mib)),
             *("-nodefaults", "-no-user-config", "-display", "none"),
             *("-kernel", self.kernel, "-initrd", self.initrd),
             *("-append", self._kernel_line()),
@@ -83,11 +91,12 @@ class GuestConfig:
             *self._console(),
             *self._ports(),
             *self._devices(),
+            *self.memory.devices(new=new),
         ]
 
     def incoming(self, qemu: str) -> list[str]:
         """The command of new QEMU for one update."""
-        return [*self.argv(qemu), "-incoming", f"file:{self.state_file}"]
+        return [*self.argv(qemu, new=True), "-incoming", f"file:{self.state_file}"]
 
     def _machine(self) -> str:
         # interrupt remapping needs the I/O APIC in QEMU
