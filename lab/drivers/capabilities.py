@@ -97,6 +97,22 @@ NEEDS: Mapping[str, Need] = {
         "it has no vDPA management device {}: `vdpa mgmtdev show` lists those of its kernel and its hardware",
     ),
     "mdev": _listed("host", "mdev", "it has no mdev parent {}: its kernel or its hardware does not offer it"),
+    "hugepages": Need(
+        lambda facts, kb: int(kb) in facts["host"].get("hugepages_kb", ()),
+        "it has no huge pages of {} kB: its kernel needs CONFIG_HUGETLBFS, its processor pages of that size",
+        about=True,
+    ),
+    "shmem-thp": _listed(
+        "host",
+        "shmem_thp",
+        "its shared memory cannot be told {} to transparent huge pages: it needs CONFIG_TRANSPARENT_HUGEPAGE",
+    ),
+    "memory-files": _listed(
+        "host", "memory_files", "its kernel has no {}: build it with CONFIG_TMPFS, CONFIG_HUGETLBFS"
+    ),
+    "page-flags": _host(
+        "kpageflags", "it has no /proc/kpageflags: its kernel needs CONFIG_PROC_PAGE_MONITOR"
+    ),
     "memlock": Need(
         _may_lock, "its agent may not lock {} MiB: raise RLIMIT_MEMLOCK, or log in as root", True
     ),

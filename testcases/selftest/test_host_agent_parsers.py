@@ -159,7 +159,7 @@ def test_page_frames_of_a_memory_file(mapped: bool) -> None:
 
 
 def test_no_guest_memory() -> None:
-    with pytest.raises(AgentError, match="must be a memfd"):
+    with pytest.raises(AgentError, match="must be a memfd or a file"):
         procfs.pfns(os.getpid(), [0], "memfd:no-such-name")
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..rpc import AgentError
-from . import mdev, vdpa
+from . import hostmem, mdev, vdpa
 from .sysfs import Sysfs
 from .trace import TRACEFS
 
@@ -28,6 +28,9 @@ def capabilities(sysfs: Sysfs) -> dict[str, Any]:
     sriov:         {BDF: how many virtual functions it could have}
     vdpa:          names of the management devices that the tool `vdpa` lists; none without that tool
     mdev:          {parent: types of mediated devices it makes}
+    hugepages_kb:  sizes of the huge pages that can be reserved
+    shmem_thp:     words for when shared memory may be made of transparent huge pages
+    memory_files:  those of tmpfs and hugetlbfs that the kernel has
     """
     groups = sysfs.root / "sys/kernel/iommu_groups"
     count = sum(1 for _ in groups.iterdir()) if groups.is_dir() else 0
@@ -55,6 +58,10 @@ def capabilities(sysfs: Sysfs) -> dict[str, Any]:
         "vduse": (sysfs.root / "dev/vduse/control").exists(),
         "mdev": mdev.types(sysfs),
         "tun": (sysfs.root / "dev/net/tun").exists(),
+        "hugepages_kb": hostmem.page_sizes_kb(sysfs),
+        "shmem_thp": hostmem.shmem_choices(sysfs),
+        "memory_files": hostmem.file_systems(sysfs),
+        "kpageflags": (sysfs.root / "proc/kpageflags").exists(),
         "vfio_noiommu_off": _text(sysfs.root / NOIOMMU).strip() in ("", "N"),
         **_storage_daemon(sysfs),
     }

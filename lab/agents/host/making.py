@@ -1,9 +1,9 @@
-"""The calls that make devices on the host and unmake them, and how every change is undone."""
+"""The calls that make devices on the host and set memory aside, and how every change is undone."""
 
 from collections.abc import Callable
 from typing import Any
 
-from . import binding, disk, mdev, sriov, tap, trace, vdpa, vduse
+from . import binding, disk, hostmem, mdev, sriov, tap, trace, vdpa, vduse
 from .journal import Journal, Undo
 from .sysfs import Sysfs
 
@@ -12,6 +12,8 @@ def undo_table(sysfs: Sysfs) -> dict[str, Undo]:
     """What undoes each kind of change, for the journal."""
     return {
         binding.KIND: lambda entry: binding.undo(sysfs, entry),
+        hostmem.MOUNT: lambda entry: hostmem.undo_mount(sysfs, entry),
+        hostmem.SETTING: lambda entry: hostmem.undo_setting(sysfs, entry),
         mdev.KIND: lambda entry: mdev.undo(sysfs, entry),
         sriov.KIND: lambda entry: sriov.undo(sysfs, entry),
         tap.KIND: lambda entry: tap.undo(sysfs, entry),
@@ -35,4 +37,5 @@ def making(sysfs: Sysfs, journal: Journal, taps: tap.Taps) -> dict[str, Callable
         "tap_persistent": taps.persistent,
         "tap_remove": taps.remove,
         "disk_of": lambda bdf: disk.disk_of(sysfs, bdf),
+        **hostmem.calls(sysfs, journal),
     }

@@ -65,8 +65,8 @@ def _status(text: str) -> dict[str, int]:
     return values
 
 
-def pfns(pid: int, offsets: Sequence[int], hint: str = "memfd:") -> list[list[int]]:
-    """[[offset, pfn, inode]] of pages of the largest memory file whose name holds `hint`.
+def pfns(pid: int, offsets: Sequence[int], hint: str = "memfd:", size: int | None = None) -> list[list[int]]:
+    """[[offset, pfn, inode]] of pages of the largest memory file whose name holds `hint`, or that of a size.
 
     The PFN is from the page tables of the process; for a page that it has not touched since its exec, from
     the file itself. PFN -1: the file has no page there.
@@ -74,24 +74,31 @@ def pfns(pid: int, offsets: Sequence[int], hint: str = "memfd:") -> list[list[in
     Raises:
         AgentError: no such file, no such process, or PFNs are hidden from us.
     """
-    fd = _memory_file(pid, hint)
+    fd = memory_file(pid, hint, size)
     try:
         inode = os.fstat(fd).st_ino
-        mapped = _mapped(pid, fd)
-        return [[offset, _pfn(pid, fd, mapped, offset), inode] for offset in offsets]
+        return [[offset, pfn, inode] for offset, pfn in pages_of(pid, fd, offsets)]
     except OSError as error:
         raise AgentError(f"could not look up pages of process {pid}: {error}") from None
     finally:
         os.close(fd)
 
 
-def _memory_file(pid: int, hint: str) -> int:
-    """The largest of its matching files, opened for reading."""
+def memory_file(pid: int, hint: str, size: int | None = None) -> int:
+    """The largest of its files whose names hold `hint`, or that of `size` bytes, opened for reading."""
     files = [(fd, link) for fd, link, _ in process(pid)["fds"] if hint in link]
-    if not files:
-        raise AgentError(f"process {pid} has no open file named like {hint!r}: guest memory must be a memfd")
     sizes = {fd: Path(f"/proc/{pid}/fd/{fd}").stat().st_size for fd, _ in files}
-    return os.open(f"/proc/{pid}/fd/{max(sizes, key=sizes.__getitem__)}", os.O_RDONLY | os.O_CLOEXEC)
+    wanted = {fd: bytes_ for fd, bytes_ in sizes.items() if size in (None, bytes_)}
+    if not wanted:
+        like = f"named like {hint!r}" + ("" if size is None else f" with {size} bytes")
+        raise AgentError(f"process {pid} has no open file {like}: guest memory must be a memfd or a file")
+    return os.open(f"/proc/{pid}/fd/{max(wanted, key=wanted.__getitem__)}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def pages_of(pid: int, fd: int, offsets: Sequence[int]) -> list[tuple[int, int]]:
+    """(offset, pfn) of pages of a file that we have open, and that a process maps; PFN -1: there is none."""
+    mapped = _mapped(pid, fd)
+    return [(offset, _pfn(pid, fd, mapped, offset)) for offset in offsets]
 
 
 def _mapped(pid: int, fd: int) -> list[tuple[int, int, int]]:
@@ -117,17 +124,29 @@ def _pfn(pid: int, fd: int, mapped: Sequence[tuple[int, int, int]], offset: int)
 
 def _page_of_file(fd: int, offset: int) -> int:
     """The PFN of the page in the page cache, by mapping it ourselves; holes are not filled."""
-    start = offset - offset % PAGE_BYTES
-    try:
-        if os.lseek(fd, start, os.SEEK_DATA) != start:
-            return -1
-    except OSError:
-        return -1  # a hole up to the end
-    with mmap.mmap(fd, PAGE_BYTES, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ, offset=start) as page:
-        page[0]
+    # hugetlbfs maps nothing smaller than its pages
+    block = os.fstatvfs(fd).f_bsize
+    start = offset - offset % block
+    if _is_hole(fd, start, block):
+        return -1
+    with mmap.mmap(fd, block, flags=mmap.MAP_SHARED, prot=mmap.PROT_READ, offset=start) as page:
+        page[offset - start]
         address = next(a for o, _, a in _mapped(os.getpid(), fd) if o == start)
-        entry = _pagemap(os.getpid(), address)
+        entry = _pagemap(os.getpid(), address + offset - start)
     return _visible(entry) if entry & _PRESENT else -1
+
+
+def _is_hole(fd: int, start: int, block: int) -> bool:
+    if block > PAGE_BYTES:
+        # it tells no holes (SEEK_DATA finds data everywhere), and to look would fill them
+        stat = os.fstat(fd)
+        if stat.st_blocks * 512 < stat.st_size:
+            raise AgentError("a file of huge pages is not full, and nobody tells where its holes are")
+        return False
+    try:
+        return os.lseek(fd, start, os.SEEK_DATA) != start
+    except OSError:
+        return True  # a hole up to the end
 
 
 def _pagemap(pid: int, address: int) -> int:
