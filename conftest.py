@@ -9,6 +9,7 @@ pytest_plugins = [
     "fixtures.host",
     "fixtures.evidence",
     "fixtures.row",
+    "fixtures.memory",
     "fixtures.guest",
     "fixtures.load",
     "fixtures.update",

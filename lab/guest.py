@@ -4,55 +4,81 @@ with Guest.booted(host, agent, config, qemu, evidence) as guest:
     guest.monitor.execute("query-status")
 """
 
-import threading
+import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 
-from lab.boot_signs import CONSOLE, BootSigns
+from lab.boot_signs import BootSigns
 from lab.drivers.agent import HostAgent, Spawned
 from lab.drivers.ssh import HostConnection
-from lab.errors import BenchError, SutError
 from lab.evidence import Evidence
 from lab.guest_link import GuestLink
+from lab.incarnation import Incarnation, Incarnations
 from lab.qemu import preflight
-from lab.qemu.argv import GuestConfig, with_descriptors
+from lab.qemu.argv import GuestConfig
 from lab.qemu.monitor import Monitor
 
 BOOT_TIMEOUT_S = 120.0
 """Nested in an emulated bench host a guest needs some 20 s; one that needs six times that is dead."""
 
 QMP_TIMEOUT_S = 60.0
-QUIT_TIMEOUT_S = 20.0
 
 
-@dataclass(frozen=True)
 class Guest:
-    """A running guest.
+    """A running guest. An update may replace its QEMU by another process: `now` is the one that runs it.
 
-    spawned: its QEMU process; the PID stays the same over cpr-exec
-    link:    to the guest agent; raises OutcomeUnknown when the guest does not answer
-    quit:    ends it before its context does, and waits until its devices are free
+    now:       its QEMU process; the same over cpr-exec
+    monitor:   of that process
+    link:      to the guest agent; raises OutcomeUnknown when the guest does not answer
+    followers: told of every other process that `become` names
     """
 
-    config: GuestConfig
-    spawned: Spawned
-    monitor: Monitor
-    link: GuestLink
-    boot_id: str
-    kernel: str
-    version: str
-    quit: Callable[[], None]
+    def __init__(self, qemus: Incarnations, now: Incarnation) -> None:
+        self.qemus, self.now = qemus, now
+        self.monitor = qemus.monitor(now)
+        self.link = GuestLink(self._connect, qemus.evidence, gone=self._gone)
+        self.boot_id = self.kernel = self.version = ""
+        self.followers: list[Callable[[Incarnation], None]] = []
 
     @property
     def pid(self) -> int:
-        return self.spawned.pid
+        return self.now.pid
+
+    @property
+    def config(self) -> GuestConfig:
+        return self.now.config
+
+    @property
+    def spawned(self) -> Spawned:
+        return self.now.spawned
 
     def command(self, qemu: str) -> list[str]:
-        """The argv of new QEMU for one update; inherited descriptors keep their numbers."""
-        return with_descriptors(self.config.incoming(qemu), dict(self.spawned.fds))
+        """The argv of new QEMU for one cpr-exec."""
+        return self.now.argv(self.config.incoming(qemu))
+
+    def become(self, now: Incarnation, monitor: Monitor) -> None:
+        """From now on this process runs the guest, which `monitor` is connected to."""
+        self.now, self.monitor = now, monitor
+        for follow in self.followers:
+            follow(now)
+
+    def awaited(self, qemu_mode: str, timeout_s: float) -> None:
+        """Wait until QEMU and then the guest agent answer.
+
+        Raises:
+            BenchError: if they do not in time, with their last words.
+            LabUsageError: if this QEMU has no such mode of update.
+        """
+        signs = BootSigns(self.qemus.agent, self.pid, self.qemus.evidence)
+        self.version = signs.awaited(lambda patience_s: self.monitor.open("old", patience_s), QMP_TIMEOUT_S)
+        if qemu_mode:
+            preflight.require_mode(qemu_mode, self.monitor.execute("query-qmp-schema"), self.version)
+        hello = signs.awaited(lambda patience_s: self.link.call("hello", patience_s), timeout_s)
+        self.boot_id, self.kernel = hello["boot_id"], hello["kernel"]
+
+    def quit(self) -> None:
+        """End it before its context does, and wait until its devices are free."""
+        self.qemus.quit(self.now, self.monitor)
 
     @classmethod
     @contextmanager
@@ -64,82 +90,25 @@ class Guest:
         qemu: str,
         evidence: Evidence,
         timeout_s: float = BOOT_TIMEOUT_S,
+        mode: str = "cpr-exec",
     ) -> Iterator["Guest"]:
         """Start QEMU and wait until the guest agent answers; quit QEMU at the end.
 
+        mode: of the updates to come, which this QEMU must have; "" for none
+
         Raises:
             BenchError: if QEMU does not start or the guest does not boot in time, with its last words.
-            LabUsageError: if this QEMU has no cpr-exec.
+            LabUsageError: if this QEMU has no such mode.
         """
         with ExitStack() as undo:
-            host.check(["mkdir", "-p", "-m", "700", config.run_dir])
-            undo.callback(host.run, ["rm", "-rf", config.run_dir])
-            spawned = agent.spawn("qemu", config.argv(qemu), sockets=["stream-fd"], taps=config.taps)
-            evidence.record("qemu.start", argv=list(spawned.argv), pid=spawned.pid)
-            undo.callback(_end, agent, spawned.pid)
-            undo.enter_context(_console(host, config.console_log, evidence.folder / CONSOLE))
-            monitor = undo.enter_context(_monitor(host, config, spawned.pid, evidence))
-            undo.callback(_quit, monitor)
-            connect = partial(host.stream_unix, config.agent_path)
-            link = GuestLink(connect, evidence, gone=partial(_gone, evidence, spawned.pid))
-            undo.callback(link.close)
-            signs = BootSigns(agent, spawned.pid, evidence)
-            version = signs.awaited(lambda patience_s: monitor.open("old", patience_s), QMP_TIMEOUT_S)
-            preflight.require_mode("cpr-exec", monitor.execute("query-qmp-schema"), version)
-            hello = signs.awaited(lambda patience_s: link.call("hello", patience_s), timeout_s)
-            end = partial(_quit_and_end, monitor, agent, spawned.pid)
-            yield cls(config, spawned, monitor, link, hello["boot_id"], hello["kernel"], version, end)
+            qemus = Incarnations(host, agent, config, evidence, undo)
+            guest = cls(qemus, qemus.start(qemu))
+            undo.callback(guest.link.close)
+            guest.awaited(mode, timeout_s)
+            yield guest
 
+    def _connect(self) -> socket.socket:
+        return self.qemus.host.stream_unix(self.config.agent_path)
 
-@contextmanager
-def _monitor(host: HostConnection, config: GuestConfig, pid: int, evidence: Evidence) -> Iterator[Monitor]:
-    def ended() -> str:
-        if (end := evidence.exit_of(pid)) is None:
-            return ""
-        how = f"was killed by signal {end['signal']}" if end["signal"] else f"ended with {end['status']}"
-        return f"{how}; it said last: {evidence.last_log('qemu') or 'nothing'}"
-
-    transcript = evidence.folder / "qmp.jsonl"
-    connect = partial(host.stream_unix, config.qmp_path)
-    with Monitor(connect, evidence.recorder, transcript, ended) as monitor:
-        yield monitor
-
-
-@contextmanager
-def _console(host: HostConnection, log: str, to: Path) -> Iterator[None]:
-    """Copy the guest's console as it is written, from its first byte; -F outlives a new QEMU."""
-    with host.stream(["tail", "-c", "+1", "-F", log]) as tail, to.open("wb", buffering=0) as file:
-
-        def copy() -> None:
-            with suppress(OSError, ValueError):
-                for line in tail.stdout:
-                    file.write(line)
-
-        copier = threading.Thread(target=copy, name="guest console", daemon=True)
-        copier.start()
-        yield
-        tail.close()
-        copier.join(timeout=5)
-
-
-def _gone(evidence: Evidence, pid: int) -> str:
-    return "its QEMU has ended" if evidence.exit_of(pid) else ""
-
-
-def _quit(monitor: Monitor) -> None:
-    with suppress(SutError):
-        monitor.execute("quit")
-
-
-def _quit_and_end(monitor: Monitor, agent: HostAgent, pid: int) -> None:
-    _quit(monitor)
-    _end(agent, pid)
-
-
-def _end(agent: HostAgent, pid: int) -> None:
-    """QEMU is given a while to quit, then killed; a bench that is gone needs neither."""
-    with suppress(BenchError):
-        try:
-            agent.reap(pid, QUIT_TIMEOUT_S)
-        except BenchError:
-            agent.kill(pid)
+    def _gone(self) -> str:
+        return "its QEMU has ended" if self.qemus.evidence.exit_of(self.pid) else ""

@@ -38,7 +38,7 @@ class Qemu:
 
     def update(self, command: list[str], number: int = 1) -> list[str]:
         """Update, and return the kinds of what was recorded of it."""
-        CprExec(command, f"{self.folder}/vm.state", timeout_s=20).apply(self.monitor, self.recorder, number)
+        CprExec(self.monitor, command, f"{self.folder}/vm.state", timeout_s=20).apply(self.recorder, number)
         events = Timeline.load(self.recorder.path).events
         return [e.kind for e in events if e.data.get("update") == number and e.kind.startswith("cpr.")]
 

@@ -14,16 +14,19 @@ from lab.checkers.device import device_not_reset
 from lab.checkers.display import FramesShown
 from lab.checkers.dma import DmaIntact
 from lab.checkers.guest import SameGuest
+from lab.checkers.handed_over import HandedOver
 from lab.checkers.interrupts import interrupts_flow
 from lab.checkers.logs import LogsClean
 from lab.checkers.mappings import MappingsKept
 from lab.checkers.medium import MediumIntact
+from lab.checkers.memory import PagesAsAsked, StaysGivenBack
 from lab.checkers.pause import GuestPauseBelow
 from lab.checkers.pauses import LINES
 from lab.checkers.pfns import pfns_unchanged
 from lab.checkers.pins import PagesStayedPinned
 from lab.checkers.process import ReplacedInPlace
 from lab.checkers.refused import UpdateRefused
+from lab.checkers.unpromised import Unpromised
 from lab.checkers.update import UpdateCompleted
 from lab.verdict import Checker
 
@@ -39,10 +42,12 @@ __all__ = [
     "frames_shown",
     "from_json",
     "guest_pause_below",
+    "handed_over",
     "interrupts_flow",
     "logs_clean",
     "mappings_kept",
     "medium_intact",
+    "pages_as_asked",
     "pages_stayed_pinned",
     "pfns_unchanged",
     "refused",
@@ -50,6 +55,8 @@ __all__ = [
     "same_guest",
     "shared",
     "standard",
+    "stays_given_back",
+    "unpromised",
     "update_completed",
     "update_refused",
 ]
@@ -59,12 +66,16 @@ chardev_grade = ChardevGrade
 dma_intact = DmaIntact
 frames_shown = FramesShown
 guest_pause_below = GuestPauseBelow
+handed_over = HandedOver
 logs_clean = LogsClean
 mappings_kept = MappingsKept
 medium_intact = MediumIntact
+pages_as_asked = PagesAsAsked
 pages_stayed_pinned = PagesStayedPinned
 replaced_in_place = ReplacedInPlace
 same_guest = SameGuest
+unpromised = Unpromised
+stays_given_back = StaysGivenBack
 update_completed = UpdateCompleted
 update_refused = UpdateRefused
 
@@ -73,12 +84,16 @@ CONFIGURED: Mapping[str, type[Any]] = {
     "dma_intact": DmaIntact,
     "frames_shown": FramesShown,
     "guest_pause_below": GuestPauseBelow,
+    "handed_over": HandedOver,
     "logs_clean": LogsClean,
     "mappings_kept": MappingsKept,
     "medium_intact": MediumIntact,
+    "pages_as_asked": PagesAsAsked,
     "pages_stayed_pinned": PagesStayedPinned,
     "replaced_in_place": ReplacedInPlace,
     "same_guest": SameGuest,
+    "stays_given_back": StaysGivenBack,
+    "unpromised": Unpromised,
     "update_completed": UpdateCompleted,
     "update_refused": UpdateRefused,
 }
@@ -107,7 +122,7 @@ def as_json(checker: Checker) -> dict[str, Any] | None:
         if type(checker) is made and is_dataclass(checker):
             values = {f.name: getattr(checker, f.name) for f in fields(checker)}
             defaults = {f.name: f.default for f in fields(checker) if f.default is not MISSING}
-            args = {n: v for n, v in values.items() if n not in defaults or v != defaults[n]}
+            args = {n: _written(v) for n, v in values.items() if n not in defaults or v != defaults[n]}
             return {"checker": name, "args": args}
     for name, plain in PLAIN.items():
         if checker is plain:
@@ -124,16 +139,23 @@ def from_json(written: Mapping[str, Any]) -> Checker:
     name = str(written.get("checker"))
     if name not in CHECKERS:
         raise ValueError(f"there is no checker {name!r}; there are {', '.join(sorted(CHECKERS))}")
-    args = {key: _tuples(value) for key, value in dict(written.get("args", {})).items()}
+    args = {key: _read(value) for key, value in dict(written.get("args", {})).items()}
     try:
         return CHECKERS[name](**args)
     except TypeError as error:
         raise ValueError(f"{name}: {error}") from error
 
 
-def _tuples(value: Any) -> Any:
-    """JSON has lists where frozen configuration has tuples."""
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+def _written(value: Any) -> Any:
+    """A checker within a checker is written down as one."""
+    return as_json(value) if callable(value) else value
+
+
+def _read(value: Any) -> Any:
+    """JSON has lists where frozen configuration has tuples, and objects where it has checkers."""
+    if isinstance(value, dict) and "checker" in value:
+        return from_json(value)
+    return tuple(_read(v) for v in value) if isinstance(value, list) else value
 
 
 STREAMS = ("nic.to-guest", "nic.from-guest")
@@ -148,16 +170,18 @@ def standard(
     updates: int | None = None,
     grades: Mapping[str, str] = GRADES,
     own_iommu: bool = False,
+    in_place: bool = True,
 ) -> list[Checker]:
-    """The claims of a cpr-exec case with functions assigned by VFIO.
+    """The claims of a case with functions assigned by VFIO whose DMA goes on through the update.
 
     grades:    chardev -> the grade that this QEMU is known to give
+    in_place:  the process must stay the same; otherwise another one must have taken over
     own_iommu: the guest has an IOMMU of its own: it maps and pins what it likes, when it likes
     """
     # memory that is not pinned the kernel may move as it likes
     pinned: list[Checker] = [] if own_iommu else [PagesStayedPinned(), pfns_unchanged]
     return [
-        *shared(streams, pause_limit_s=pause_limit_s, updates=updates, grades=grades),
+        *shared(streams, pause_limit_s=pause_limit_s, updates=updates, grades=grades, in_place=in_place),
         *pinned,
         MappingsKept(own_iommu),
         device_not_reset,
@@ -173,8 +197,9 @@ def shared(
     grades: Mapping[str, str] = GRADES,
     holds: str = "/dev/vfio",
     growth: int = 0,
+    in_place: bool = True,
 ) -> list[Checker]:
-    """The claims of a cpr-exec case whatever devices the guest has.
+    """The claims of a case that loses nothing, whatever devices the guest has.
 
     holds:  what QEMU holds a descriptor of
     growth: descriptors that are known to come to stay
@@ -184,7 +209,7 @@ def shared(
         UpdateCompleted(updates),
         SameGuest(),
         *(DmaIntact(name) for name in streams),
-        ReplacedInPlace(holds=holds, growth=growth),
+        (ReplacedInPlace if in_place else HandedOver)(holds=holds, growth=growth),
         *(ChardevGrade(chardev, grade) for chardev, grade in grades.items()),
         GuestPauseBelow(pause_limit_s, from_outside),
         LogsClean(),

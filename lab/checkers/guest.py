@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from lab.checkers.findings import Findings
-from lab.checkers.updates import Update, alive_until, completed, fresh_epoch, seeing
+from lab.checkers.updates import Update, alive_until, completed, exits, fresh_epoch, seeing
 from lab.timeline import Event, Timeline
 from lab.verdict import Verdict
 
@@ -22,8 +22,8 @@ SILENCE_S = 10.0
 class SameGuest:
     """One boot_id throughout, beats that only go up, memory intact, and beats after each update.
 
-    Reads: guest.booted, guest.heartbeat, guest.unreachable, host.exit, qmp.event; load.settled, .stop;
-        epoch; cpr.*.
+    Reads: guest.booted, guest.heartbeat, guest.unreachable, host.exit, qemu.left, qmp.event;
+        load.settled, .stop; epoch; cpr.*.
     outcome: how updates must have ended: "ok", or "fail" where a refusal is what is expected
     """
 
@@ -54,7 +54,7 @@ class SameGuest:
 def ended(found: Findings, timeline: Timeline) -> None:
     """QEMU exited before the load was stopped, or was killed by a signal: the guest is lost."""
     stops = timeline.of("load.stop")
-    for gone in timeline.of("host.exit"):
+    for gone in exits(timeline):
         early = bool(timeline.of("cpr.invoke")) and (not stops or gone.index < stops[-1].index)
         if early or gone.data.get("signal"):
             how = gone.data.get("signal") or f"status {gone.data.get('status')}"
@@ -65,11 +65,19 @@ def _restarted(found: Findings, timeline: Timeline) -> None:
     """QEMU says that the guest was reset, or went down, while the load ran."""
     stops, begun = timeline.of("load.stop"), timeline.of("cpr.invoke")
     for event in timeline.of("qmp.event"):
+        if _of_one_that_left(timeline, event):
+            continue
         if event.data.get("name") in RESTARTS and not (stops and event.index > stops[-1].index):
             if begun and event.index > begun[0].index:
                 found.defect(f"QEMU said {event.data['name']} after the update began", event)
             else:
                 found.gap(f"QEMU said {event.data['name']} before the first update: the bench failed", event)
+
+
+def _of_one_that_left(timeline: Timeline, event: Event) -> bool:
+    """Whether it is of a QEMU that did not run the guest any more."""
+    left = timeline.of("qemu.left", update=event.data.get("update"))
+    return event.data.get("side") == "old" and any(e.index < event.index for e in left)
 
 
 def _one_boot(found: Findings, seen: list[Event]) -> None:

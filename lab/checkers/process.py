@@ -15,7 +15,10 @@ from lab.checkers.updates import Update, completed, seeing
 from lab.timeline import Event, Timeline
 from lab.verdict import Verdict
 
-KEPT = re.compile(r"^/dev/(vfio|iommu|kvm|vhost)|^anon_inode:(\[vfio|\[iommu|kvm-v[mc])|^/memfd:.*backend")
+KEPT = re.compile(
+    r"^/dev/(vfio|iommu|kvm|vhost)|^anon_inode:(\[vfio|\[iommu|kvm-v[mc])"
+    r"|^/memfd:.*(backend|ram\d)"
+)
 """Descriptors that must be there after the update: by what they are, for QEMU may number them anew."""
 
 
@@ -50,9 +53,9 @@ class ReplacedInPlace:
         ]
         for update, (before, after) in seen:
             self._same(found, timeline, update, before, after)
-            _kept(found, update, before, after, self.holds)
+            kept(found, update, before, after, self.holds)
         if seen:
-            self._grown(found, seen[0][1][0], seen[-1][1][1])
+            grown(found, seen[0][1][0], seen[-1][1][1], self.growth)
         return found.verdict()
 
     def _same(self, found: Findings, timeline: Timeline, update: Update, before: Event, after: Event) -> None:
@@ -62,10 +65,7 @@ class ReplacedInPlace:
                 found.defect(text, before, after)
         if self.exe is not None and str(after.data["exe"]).removesuffix(" (deleted)") != self.exe:
             found.defect(f"{after.data['exe']} runs after {update.name}, not {self.exe}", after)
-        wanted = [e.data["qemu_new"] for e in timeline.of("versions") if e.data.get("qemu_new")]
-        version = after.data.get("version")
-        if wanted and version is not None and version != wanted[-1]:
-            found.defect(f"{version} runs after {update.name}, not {wanted[-1]}", after)
+        version = right_version(found, timeline, update, after)
         proof = _new_program(timeline, update, int(after.data["pid"]))
         if proof is None:
             found.gap(f"neither an exec nor a greeting of new QEMU was seen in {update.name}", *update.events)
@@ -73,13 +73,24 @@ class ReplacedInPlace:
             what = f"PID {after.data['pid']} runs {version or after.data['exe']} since {update.name}"
             found.fact(what, before, proof, after)
 
-    def _grown(self, found: Findings, first: Event, last: Event) -> None:
-        old, new = kinds(first), kinds(last)
-        more = len(last.data["fds"]) - len(first.data["fds"])
-        if more > self.growth:
-            listed = ", ".join(f"{n} {kind}" for kind, n in (new - old).most_common(4))
-            found.defect(f"{more} descriptors more than before the first update: {listed}", first, last)
-        found.fact(f"{len(first.data['fds'])} descriptors at first, {len(last.data['fds'])} at last")
+
+def right_version(found: Findings, timeline: Timeline, update: Update, after: Event) -> str | None:
+    """The version that runs after an update; a defect if it is known to be another than it must be."""
+    wanted = [e.data["qemu_new"] for e in timeline.of("versions") if e.data.get("qemu_new")]
+    version = after.data.get("version")
+    if wanted and version is not None and version != wanted[-1]:
+        found.defect(f"{version} runs after {update.name}, not {wanted[-1]}", after)
+    return None if version is None else str(version)
+
+
+def grown(found: Findings, first: Event, last: Event, growth: int) -> None:
+    """No more descriptors at last than at first, but for so many."""
+    old, new = kinds(first), kinds(last)
+    more = len(last.data["fds"]) - len(first.data["fds"])
+    if more > growth:
+        listed = ", ".join(f"{n} {kind}" for kind, n in (new - old).most_common(4))
+        found.defect(f"{more} descriptors more than before the first update: {listed}", first, last)
+    found.fact(f"{len(first.data['fds'])} descriptors at first, {len(last.data['fds'])} at last")
 
 
 def kinds(process: Event) -> Counter[str]:
@@ -87,7 +98,8 @@ def kinds(process: Event) -> Counter[str]:
     return Counter(re.sub(r"\[\d+\]|:\d+$", "", str(link)) for _, link, *_ in process.data["fds"])
 
 
-def _kept(found: Findings, update: Update, before: Event, after: Event, holds: str) -> None:
+def kept(found: Findings, update: Update, before: Event, after: Event, holds: str) -> None:
+    """What must outlive the update is there after it."""
     old, new = kinds(before), kinds(after)
     gone = {kind: n - new[kind] for kind, n in old.items() if KEPT.search(kind) and new[kind] < n}
     if gone:

@@ -7,7 +7,7 @@ Source: QEMU qapi/migration.json, query-migrate; qapi/run-state.json, query-stat
 from dataclasses import dataclass
 
 from lab.checkers.findings import Findings
-from lab.checkers.updates import Update, how_it_ended, updates
+from lab.checkers.updates import Update, exits, how_it_ended, updates
 from lab.timeline import Event, Timeline
 from lab.verdict import Verdict
 
@@ -49,8 +49,7 @@ class UpdateCompleted:
 def _gone(timeline: Timeline, update: Update) -> Event | None:
     """QEMU's end while the update was under way; later it may have been asked to end."""
     end = update.end.index if update.end else update.invoke.index
-    during = timeline.events[update.invoke.index : end]
-    return next((e for e in during if e.kind == "host.exit"), None)
+    return next((e for e in exits(timeline) if update.invoke.index <= e.index < end), None)
 
 
 def _replies(found: Findings, timeline: Timeline, update: Update) -> None:

@@ -81,6 +81,15 @@ def fresh_epoch(found: Findings, timeline: Timeline, update: Update) -> int | No
     return int(fresh[0].data["number"])
 
 
+def exits(timeline: Timeline) -> list[Event]:
+    """Processes that ended, without those that did not run the guest any more, or never had.
+
+    Reads: host.exit {pid}; qemu.left {pid}, which says so of a process before it is ended.
+    """
+    left = {e.data["pid"]: e.index for e in timeline.of("qemu.left")}
+    return [e for e in timeline.of("host.exit") if e.index < left.get(e.data.get("pid"), e.index + 1)]
+
+
 def alive_until(timeline: Timeline, update: Update) -> Event:
     """The last event before the next update at which the guest was surely still meant to run.
 

@@ -7,6 +7,7 @@ Source: QEMU qapi/migration.json, enum MigMode `cpr-exec` (since 10.2), paramete
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from lab.cpr.steps import set_capabilities, wait_for_status, why
 from lab.errors import OutcomeUnknown, Refused
 from lab.qemu.monitor import Monitor
 from lab.timeline import Recorder
@@ -17,28 +18,31 @@ from lab.waiting import wait_until
 class CprExec:
     """Replaces QEMU in place by one command.
 
+    monitor:    of old QEMU, and afterwards of new QEMU
     command:    argv of new QEMU, `-incoming` included
     state_file: where old QEMU leaves the device state, on the bench host
     """
 
+    monitor: Monitor
     command: Sequence[str]
     state_file: str
     timeout_s: float = 60.0
     mode = "cpr-exec"
 
-    def apply(self, monitor: Monitor, recorder: Recorder, update: int) -> None:
+    def apply(self, recorder: Recorder, update: int) -> None:
         """Update once; what QEMU makes of it is recorded as `cpr.ok`, `cpr.fail` or `cpr.info`."""
+        monitor = self.monitor
         monitor.begin(update)
         with recorder.operation("cpr", mode=self.mode, update=update, argv=list(self.command)):
-            events = {"capability": "events", "state": True}
-            monitor.execute("migrate-set-capabilities", {"capabilities": [events]})
-            # QEMU forgets both with every exec: they are set anew for each update
+            set_capabilities(monitor, "events")
+            # forgotten with every exec: set anew for each update
             parameters = {"mode": self.mode, "cpr-exec-command": list(self.command)}
             monitor.execute("migrate-set-parameters", parameters)
             monitor.execute("migrate", {"uri": f"file:{self.state_file}"})
             self._await_exec(monitor)
             monitor.open("new", self.timeout_s)
-            self._await_running(monitor)
+            wait_for_status(monitor, ["running"], self.timeout_s, "runstate running in new QEMU")
+            monitor.execute("query-migrate")
 
     def _await_exec(self, monitor: Monitor) -> None:
         # status "completed" comes before the exec and "failed" may follow it (seen on 11.1.3), so
@@ -50,14 +54,4 @@ class CprExec:
             error=OutcomeUnknown,
         )
         if monitor.connected():
-            reply = monitor.execute("query-migrate")
-            raise Refused(f"update {monitor.migration_failure()}: {reply.get('error-desc', reply)}")
-
-    def _await_running(self, monitor: Monitor) -> None:
-        wait_until(
-            lambda: monitor.execute("query-status")["status"] == "running",
-            self.timeout_s,
-            "runstate running in new QEMU",
-            error=OutcomeUnknown,
-        )
-        monitor.execute("query-migrate")
+            raise Refused(f"update {monitor.migration_failure()}: {why(monitor)}")

@@ -235,16 +235,42 @@ class HostAgent:
     def process(self, pid: int) -> dict[str, Any]:
         return self._dict("process", pid=pid)
 
-    def pfns(self, pid: int, offsets: Sequence[int], hint: str = "memfd:") -> list[list[int]]:
+    def pfns(
+        self, pid: int, offsets: Sequence[int], hint: str = "memfd:", size: int | None = None
+    ) -> list[list[int]]:
         """[[offset, pfn, inode]]"""
-        pages: list[list[int]] = self.link.call("pfns", pid=pid, offsets=list(offsets), hint=hint)
+        where = list(offsets)
+        pages: list[list[int]] = self.link.call("pfns", pid=pid, offsets=where, hint=hint, size=size)
         return pages
+
+    def memory_backing(self, pid: int, hint: str = "memfd:", size: int | None = None) -> dict[str, Any]:
+        """Which pages back a memory file; see lab/agents/host/backing.py."""
+        return self._dict("memory_backing", pid=pid, hint=hint, size=size)
+
+    def hugepages_reserve(self, page_kb: int, count: int) -> dict[str, int]:
+        """See that so many huge pages are free: {page_kb, reserved, free}."""
+        return self._dict("hugepages_reserve", _DEVICE_S, page_kb=page_kb, count=count)
+
+    def shmem_thp_set(self, choice: str) -> str:
+        """Say when shared memory may be made of transparent huge pages; returns the word before."""
+        return str(self.link.call("shmem_thp_set", choice=choice))
+
+    def memory_mount(self, kind: str, name: str, options: str) -> str:
+        """Mount a tmpfs or a hugetlbfs; returns its folder."""
+        return str(self.link.call("memory_mount", kind=kind, name=name, options=options))
 
     def interrupts(self, bdf: str) -> dict[str, int]:
         return self._dict("interrupts", bdf=bdf)
 
     def device(self, bdf: str) -> dict[str, Any]:
         return self._dict("device", bdf=bdf)
+
+    def await_socket(self, pid: int, path: str, wait_s: float) -> bool:
+        """Whether a spawned process has made a socket, waited for while it runs."""
+        return bool(self.link.call("await_socket", wait_s + 10, pid=pid, path=path, wait_s=wait_s))
+
+    def follow_pins(self, pid: int) -> None:
+        self.link.call("follow_pins", pid=pid)
 
     def watch_pins(self, pid: int, period_ms: float = 10.0) -> None:
         self.link.call("watch_pins", pid=pid, period_ms=period_ms)
@@ -264,6 +290,10 @@ class HostAgent:
 
     def stream_open(self, chardev: str, backend: str, path: str | None = None, rate_hz: float = 50.0) -> None:
         self.link.call("stream_open", chardev=chardev, backend=backend, path=path, rate_hz=rate_hz)
+
+    def stream_move(self, chardev: str, backend: str, path: str | None = None) -> None:
+        """Leave a stream's connection, and go on over the newest socket of `spawn` or a path."""
+        self.link.call("stream_move", chardev=chardev, backend=backend, path=path)
 
     def stream_report(
         self, chardev: str, drain: bool = False, upto: int | None = None, wait_s: float = 5.0

@@ -24,6 +24,8 @@ from lab.timeline import Recorder
 T = TypeVar("T")
 TELLING = {"query-status", "query-migrate", "query-version", "migrate"}
 """Replies that go on the timeline; the transcript in qmp.jsonl holds all of them."""
+FAILED = ("failed", "cancelled")
+"""How a migration ends that does not complete (qapi/migration.json, MigrationStatus)."""
 
 
 class Monitor:
@@ -54,8 +56,9 @@ class Monitor:
     # -- connection
 
     def begin(self, update: int) -> None:
-        """From now on this QEMU is the old one of `update`."""
+        """From now on this QEMU is the old one of `update`; what it told before is of another."""
         self.side, self.update = "old", update
+        self._events.clear()
 
     def open(self, side: str, timeout_s: float) -> str:
         """Connect until a greeting arrives and return the QEMU version.
@@ -194,9 +197,19 @@ class Monitor:
 
     def migration_failure(self) -> str | None:
         """What a MIGRATION event of this connection said of a failed or cancelled update."""
+        return next((status for status in self._statuses() if status in FAILED), None)
+
+    def migration_ended(self) -> str | None:
+        """The first MIGRATION status of this connection that is an end, since `begin`."""
+        return next((status for status in self._statuses() if status in {*FAILED, "completed"}), None)
+
+    def event(self, name: str) -> Message | None:
+        """The first event of this name on this connection since `begin`."""
+        return next((e for e in list(self._events) if e["event"] == name), None)
+
+    def _statuses(self) -> list[str]:
         data: list[Any] = [e["data"] for e in list(self._events) if e["event"] == "MIGRATION"]
-        statuses: list[str] = [d["status"] for d in data]
-        return next((status for status in statuses if status in {"failed", "cancelled"}), None)
+        return [d["status"] for d in data]
 
     # -- one loop, one thread
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from lab.drivers.agent import HostAgent
 from lab.epochs import Agent, Epochs
 from lab.guest import Guest
+from lab.incarnation import Incarnation
 from lab.qemu.argv import STREAM_FD, STREAM_PATH
 from lab.timeline import Recorder
 from lab.witnesses.chardev import ChardevStream, GuestEnd, HostEnd
@@ -14,6 +15,7 @@ from lab.witnesses.clock import sync
 from lab.witnesses.device import device
 from lab.witnesses.interrupts import interrupts
 from lab.witnesses.kmsg import kmsg
+from lab.witnesses.memory import balloon, memory
 from lab.witnesses.pfns import pfns
 from lab.witnesses.pins import pins
 from lab.witnesses.process import process
@@ -54,9 +56,16 @@ class Watch:
             guest.link.call("heartbeat_start")
             streams = _streams(agent, guest, recorder)
             watch = cls(agent, guest, far, functions, recorder, epochs, streams)
+            guest.followers.append(watch.follow)
             epochs.open_next()
             watch.sync_clocks()
             yield watch
+
+    def follow(self, now: Incarnation) -> None:
+        """Another process runs the guest: look at that one from now on."""
+        self.agent.follow_pins(now.pid)
+        self.agent.stream_move("stream-fd", "fd")
+        self.agent.stream_move("stream-path", "path", now.config.stream_path)
 
     @contextmanager
     def update(self, number: int) -> Iterator[None]:
@@ -91,9 +100,13 @@ class Watch:
         self.report_streams(update=self.epochs.number - 1, drain=True)
 
     def _snapshots(self, when: str, update: int) -> None:
-        ram_bytes = self.guest.config.memory_mib << 20
+        of, size_mib = self.guest.config.memory, self.guest.config.memory_mib
         process(self.agent, self.recorder, self.guest.pid, when=when, update=update)
-        pfns(self.agent, self.recorder, self.guest.pid, ram_bytes=ram_bytes, when=when, update=update)
+        pid = self.guest.pid
+        pfns(self.agent, self.recorder, pid, of, size_mib, when=when, update=update)
+        memory(self.agent, self.recorder, pid, of, size_mib, when=when, update=update)
+        if of.balloon:
+            balloon(self.guest.monitor, self.recorder, when=when, update=update)
         self._interrupts(when, update)
         for bdf in self.functions:
             device(self.agent, self.recorder, bdf, when=when, update=update)

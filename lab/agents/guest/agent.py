@@ -12,6 +12,7 @@ from .interfaces import all_interfaces
 from .loads import Loads
 from .programs import CALLS as PROGRAMS
 from .streams import Streams
+from .suspend import Suspend
 
 
 def boot_id() -> str:
@@ -35,6 +36,8 @@ class GuestAgent:
             "epoch": self.epoch,
             "heartbeat_start": self.heartbeat.start,
             "interrupts": interrupts,
+            "suspend": Suspend(loop, out).suspend,
+            "memory_kb": memory_kb,
             **PROGRAMS,
             **self.loads.calls,
             **self.streams.calls,
@@ -59,6 +62,13 @@ class GuestAgent:
         for part in (self.loads, self.streams):
             part.epoch(number)
         self.heartbeat.epoch = number
+
+
+def memory_kb() -> dict[str, int]:
+    """{total, available}: what the kernel has, modules that were plugged included."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    fields = {line.split(":")[0]: int(line.split()[1]) for line in lines}
+    return {"total": fields["MemTotal"], "available": fields["MemAvailable"]}
 
 
 def interrupts() -> dict[str, int]:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..rpc import AgentError, Wire
-from . import binding, device, functions, procfs, qemu_probe, trace, vduse
+from . import backing, binding, device, functions, procfs, qemu_probe, trace, vduse
 from .capabilities import capabilities, qemu_version
 from .epoch import Epoch
 from .journal import Journal
@@ -31,7 +31,7 @@ STATE = Path("/var/lib/cprlab")
 _CALLS = (
     *("hello", "clock", "epoch", "bind", "give_back", "restore", "device", "spawn", "reap", "kill"),
     *("watch_pins", "watch_kmsg", "watch_trace", "unwatch_trace", "stop_watch"),
-    *("stream_open", "stream_report", "stream_close"),
+    *("stream_open", "stream_move", "stream_report", "stream_close", "await_socket", "follow_pins"),
 )
 
 
@@ -80,6 +80,7 @@ class HostAgent:
             "wall_clock": wall_clock,
             "process": procfs.process,
             "pfns": procfs.pfns,
+            "memory_backing": backing.backing,
             "interrupts": device.interrupts,
             "medium_read": partial(read_medium, self._wire),
         }
@@ -137,6 +138,17 @@ class HostAgent:
         vduse.sweep(self._sysfs, self._journal)
         return ended
 
+    def await_socket(self, pid: int, path: str, wait_s: float) -> bool:
+        """Whether a process that was started here has made a socket, waited for while it runs."""
+        return self._spawner.child(pid).made(Path(path), wait_s)
+
+    def follow_pins(self, pid: int) -> None:
+        """Another process is charged from now on; the samples go on without a hole."""
+        watch = self._watches.get("pins")
+        if not isinstance(watch, PinSampler):
+            raise AgentError("pins are not watched")
+        watch.follow(pid)
+
     def watch_pins(self, pid: int, period_ms: float = 10.0) -> None:
         self._watch("pins", lambda: PinSampler(self._wire, self._epoch, pid, period_ms))
 
@@ -161,6 +173,10 @@ class HostAgent:
             raise AgentError(f"stream {chardev!r} is open already")
         where = self._where(chardev, backend, path)
         self._streams[chardev] = ChardevStream(self._wire, chardev, where, rate_hz, self._epoch.number)
+
+    def stream_move(self, chardev: str, backend: str, path: str | None = None) -> None:
+        """Leave the connection and take the other end's new one; as in `stream_open`."""
+        self._stream(chardev).move(self._where(chardev, backend, path))
 
     def stream_report(
         self, chardev: str, drain: bool = False, upto: int | None = None, wait_s: float = 5.0

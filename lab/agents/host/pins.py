@@ -27,7 +27,7 @@ class PinSampler:
         self._wire, self._epoch, self._pid, self._period_ns = wire, epoch, pid, int(period_ms * 1e6)
         self._vmstat = _opened("/proc/vmstat")
         self._status = _opened(f"/proc/{pid}/status")
-        self._stop = threading.Event()
+        self._stop, self._following = threading.Event(), threading.Lock()
         self._columns = _columns()
         self._sample()  # fails here, where the caller hears of it, if the kernel has no such counters
         self._thread = threading.Thread(target=self._run, name="pins", daemon=True)
@@ -38,6 +38,13 @@ class PinSampler:
         self._stop.set()
         self._thread.join(5.0)
         return {}
+
+    def follow(self, pid: int) -> None:
+        """Sample the accounting of another process from now on."""
+        fresh = _opened(f"/proc/{pid}/status")
+        with self._following:
+            self._status, old = fresh, self._status
+        os.close(old)
 
     def abandon(self) -> None:
         """End without a word."""
@@ -73,7 +80,8 @@ class PinSampler:
 
     def _accounting(self) -> tuple[int, int]:
         try:
-            status = os.pread(self._status, _STATUS_BYTES, 0)
+            with self._following:
+                status = os.pread(self._status, _STATUS_BYTES, 0)
             # a zombie has no memory: the lines are missing
             return counter(status, b"\nVmLck:"), counter(status, b"\nVmPin:")
         except (ProcessLookupError, AgentError):

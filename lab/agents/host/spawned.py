@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..rpc import AgentError, Wire
+from .qemu_trace import stamped, traced
 from .waiting import wait_until
 
 FIRST_FD = 100
@@ -20,6 +21,7 @@ FIRST_FD = 100
 the same after an exec."""
 _READ_BYTES = 1 << 16
 _EXEC_S = 10.0
+_LOOK_S = 0.02
 
 
 class Child:
@@ -49,6 +51,14 @@ class Child:
             raise AgentError(f"{self.name} (pid {self.process.pid}) still runs after {timeout_s:g} s")
         return ending(self.process.returncode)
 
+    def made(self, path: Path, timeout_s: float) -> bool:
+        """Whether it has made a socket within a time, and while it runs."""
+        deadline = time.monotonic() + timeout_s
+        while not path.is_socket():
+            if self._ended.wait(_LOOK_S) or time.monotonic() > deadline:
+                return path.is_socket()
+        return True
+
     def _read(self) -> None:
         assert self.process.stdout is not None
         with self.process.stdout as output, self.log.open("ab", buffering=0) as log:
@@ -64,6 +74,11 @@ class Child:
     def _say(self, line: bytes) -> None:
         text = line.decode(errors="replace").rstrip("\r")
         t_ns = time.monotonic_ns()
+        if (event := traced(text)) is not None:
+            # asked for by -trace: evidence of when, and no complaint
+            self._wire.event("qemu.trace", pid=self.process.pid, t_src_ns=t_ns, **event)
+            return
+        text = stamped(text)[1]
         self._wire.event("log", where="qemu", process=self.name, level="stderr", text=text, t_src_ns=t_ns)
 
     def _wait(self) -> None:
@@ -136,8 +151,7 @@ class Spawner:
             for fd in fds.values():
                 os.close(fd)
         for socket_name, (ours, _) in pairs.items():
-            if old := self.sockets.pop(socket_name, None):
-                old.close()
+            # a stream may hold the one before: it closes it when it moves on
             self.sockets[socket_name] = ours
         return {"pid": child.process.pid, "fds": fds, "argv": filled, "log": str(child.log)}
 

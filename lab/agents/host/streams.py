@@ -3,6 +3,7 @@
 import socket
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,8 @@ ROWS_PERIOD_NS = 250_000_000
 class ChardevStream:
     """One stream, both directions, through a socket we hold or one that QEMU listens on.
 
-    A held socket (backend "fd") has one connection; its end is the end. A path (backend "path") is
-    connected to again and again until `stop`. Every good line from the guest is a row in the table
+    A held socket (backend "fd") has one connection; after its end `move` brings the next. A path (backend
+    "path") is connected to again and again until `stop`. Every good line from the guest is a row in the table
     chardev.<chardev>.received: when the guest is silent, it shows.
 
     Raises:
@@ -35,6 +36,8 @@ class ChardevStream:
         self.connections = self.eofs = 0
         self._wire, self._chardev, self._where = wire, chardev, where
         self._stop, self._connected = threading.Event(), threading.Event()
+        self._moving, self._moved = threading.Lock(), False
+        self._connection: socket.socket | None = None
         self._thread = threading.Thread(target=self._run, name=f"stream {chardev}", daemon=True)
         self._thread.start()
         if not self._connected.wait(FIRST_CONNECTION_S):
@@ -51,6 +54,15 @@ class ChardevStream:
             self._rows.flush()
         seen = {"connections": self.connections, "eofs": self.eofs}
         return {"chardev": self._chardev, "backend": backend} | seen | counted
+
+    def move(self, where: "socket.socket | Path") -> None:
+        """Leave the present connection and go on over another one, numbers and all."""
+        with self._moving:
+            self._where, self._moved = where, True
+            if self._connection is not None:
+                # it wakes the reader; what was under way in it is lost
+                with suppress(OSError):
+                    self._connection.shutdown(socket.SHUT_RDWR)
 
     def stop(self) -> dict[str, Any]:
         """End and close the connection; returns the last report."""
@@ -69,29 +81,36 @@ class ChardevStream:
             self._connected.set()
             with connection:
                 reason = self.stream.run(connection.fileno(), self._stop)
+                with self._moving:
+                    self._connection = None
             if reason == "stopped":
                 return
             self.eofs += 1
             self._say("chardev.eof", reason=reason)
-            if not isinstance(self._where, Path):
-                return
 
     def _connect(self) -> socket.socket | None:
         """The next connection; None once we are to stop."""
-        if not isinstance(self._where, Path):
-            self._where.setblocking(False)
-            return self._where
         while not self._stop.is_set():
-            connection = socket.socket(socket.AF_UNIX)
-            try:
-                connection.connect(str(self._where))
-            except OSError:
-                connection.close()
-                self._stop.wait(_RETRY_S)
-            else:
-                connection.setblocking(False)
-                return connection
+            with self._moving:
+                connection = self._next()
+                if connection is not None:
+                    connection.setblocking(False)
+                    self._connection, self._moved = connection, False
+                    return connection
+            self._stop.wait(_RETRY_S)
         return None
+
+    def _next(self) -> socket.socket | None:
+        if not isinstance(self._where, Path):
+            # a socket that we were given serves once
+            return self._where if self._moved or not self.connections else None
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(str(self._where))
+        except OSError:
+            connection.close()
+            return None
+        return connection
 
     def _seen(self, line: Line) -> None:
         t_ns = time.monotonic_ns()

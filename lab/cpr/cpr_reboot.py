@@ -1,0 +1,80 @@
+"""cpr-reboot: the guest is saved to a file, and resumed from it by a QEMU that is started anew.
+
+Source: QEMU qapi/migration.json, enum MigMode `cpr-reboot` (since 8.2); docs/devel/migration/CPR.rst:
+with VFIO the guest is suspended to RAM first, RAM stays in place where it is shared and the
+capability x-ignore-shared is set. Between the two halves a host may be rebooted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lab.cpr.steps import set_capabilities, wait_for_migration, wait_for_status
+from lab.guest import Guest
+from lab.incarnation import Incarnation
+from lab.qemu.monitor import Monitor
+from lab.timeline import Recorder
+
+SUSPENDED = ("suspended",)
+LOADED = ("suspended", "running")
+"""Runstates of a guest that was loaded: as it was saved."""
+
+
+@dataclass(frozen=True)
+class CprReboot:
+    """Saves the guest, ends QEMU, starts the new one and loads the guest.
+
+    qemu:    path of new QEMU
+    suspend: whether the guest is suspended to RAM first, which VFIO asks for
+    shared:  whether guest RAM is shared and outlives QEMU, so that it need not be saved
+    """
+
+    guest: Guest
+    qemu: str
+    suspend: bool
+    shared: bool
+    wrapper: Sequence[str] = ()
+    timeout_s: float = 60.0
+    mode = "cpr-reboot"
+
+    def apply(self, recorder: Recorder, update: int) -> None:
+        """Update once; what QEMU makes of it is recorded as `cpr.ok`, `cpr.fail` or `cpr.info`."""
+        qemus, old = self.guest.qemus, self.guest.now
+        self.guest.monitor.begin(update)
+        with recorder.operation("cpr", mode=self.mode, update=update, argv=[self.qemu]):
+            if self.suspend:
+                self._suspend(recorder, update)
+            self._save(old)
+            # new QEMU needs the devices, and is the only one to have the guest's state
+            qemus.give_up(old, self.guest.monitor, update)
+            new = qemus.start(self.qemu, ["-incoming", "defer"], self.wrapper)
+            monitor = qemus.monitor(new)
+            monitor.begin(update)
+            monitor.open("new", self.timeout_s)
+            self.guest.become(new, monitor)
+            self._load(monitor, old)
+
+    def _suspend(self, recorder: Recorder, update: int) -> None:
+        """The guest agent answers before the guest sleeps; QEMU says when it does."""
+        self.guest.link.call("suspend")
+        wait_for_status(self.guest.monitor, SUSPENDED, self.timeout_s, "the guest's suspend to RAM")
+        recorder.record("guest.suspended", update=update)
+
+    def _save(self, old: Incarnation) -> None:
+        monitor = self.guest.monitor
+        self._prepare(monitor)
+        monitor.execute("migrate", {"uri": f"file:{old.config.state_file}"})
+        wait_for_migration(monitor, self.timeout_s, "the end of saving")
+
+    def _load(self, monitor: Monitor, old: Incarnation) -> None:
+        self._prepare(monitor)
+        monitor.execute("migrate-incoming", {"uri": f"file:{old.config.state_file}"})
+        wait_for_migration(monitor, self.timeout_s, "the end of loading")
+        status = wait_for_status(monitor, LOADED, self.timeout_s, "the guest in new QEMU")
+        if status in SUSPENDED:
+            monitor.execute("system_wakeup")
+        wait_for_status(monitor, ["running"], self.timeout_s, "runstate running in new QEMU")
+        monitor.execute("query-migrate")
+
+    def _prepare(self, monitor: Monitor) -> None:
+        set_capabilities(monitor, "events", *(["x-ignore-shared"] if self.shared else []))
+        monitor.execute("migrate-set-parameters", {"mode": self.mode})

@@ -1,0 +1,55 @@
+"""All modes by name, made for one guest."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from lab.cpr import Mode
+from lab.cpr.cpr_exec import CprExec
+from lab.cpr.cpr_reboot import CprReboot
+from lab.cpr.cpr_transfer import CprTransfer
+from lab.cpr.restart import Restart
+from lab.guest import Guest
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One update that is asked for.
+
+    qemu:    path of new QEMU on the bench host
+    wrapper: the command it is started through
+    """
+
+    guest: Guest
+    qemu: str
+    wrapper: Sequence[str] = ()
+    timeout_s: float = 60.0
+
+
+def _exec(wanted: Wanted) -> Mode:
+    guest = wanted.guest
+    command = [*wanted.wrapper, *guest.command(wanted.qemu)]
+    return CprExec(guest.monitor, command, guest.config.state_file, wanted.timeout_s)
+
+
+def _transfer(wanted: Wanted) -> Mode:
+    return CprTransfer(wanted.guest, wanted.qemu, wanted.wrapper, wanted.timeout_s)
+
+
+def _reboot(wanted: Wanted) -> Mode:
+    config = wanted.guest.config
+    by_vfio = any(device.by_vfio for device in config.devices)
+    # RAM in a memfd goes with the process: it is saved to the file
+    kept = config.memory.kind == "file" and config.memory.named and config.memory.share
+    return CprReboot(wanted.guest, wanted.qemu, by_vfio, kept, wanted.wrapper, wanted.timeout_s)
+
+
+def _restart(wanted: Wanted) -> Mode:
+    return Restart(wanted.guest, wanted.qemu, wanted.wrapper, wanted.timeout_s)
+
+
+MODES: Mapping[str, Callable[[Wanted], Mode]] = {
+    "cpr-exec": _exec,
+    "cpr-transfer": _transfer,
+    "cpr-reboot": _reboot,
+    "restart": _restart,
+}

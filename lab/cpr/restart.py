@@ -1,0 +1,37 @@
+"""The control: what a user without any of the modes does. QEMU is ended and started, the guest boots."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lab.cpr.steps import wait_for_status
+from lab.guest import BOOT_TIMEOUT_S, Guest
+from lab.timeline import Recorder
+
+
+@dataclass(frozen=True)
+class Restart:
+    """Stops the guest, ends QEMU, starts the new one and waits until its guest answers.
+
+    qemu: path of new QEMU
+    """
+
+    guest: Guest
+    qemu: str
+    wrapper: Sequence[str] = ()
+    timeout_s: float = 60.0
+    mode = "restart"
+
+    def apply(self, recorder: Recorder, update: int) -> None:
+        """Do it once; recorded as `cpr.ok`, `cpr.fail` or `cpr.info`, like an update."""
+        qemus, old = self.guest.qemus, self.guest.now
+        self.guest.monitor.begin(update)
+        with recorder.operation("cpr", mode=self.mode, update=update, argv=[self.qemu]):
+            self.guest.monitor.execute("stop")
+            qemus.give_up(old, self.guest.monitor, update)
+            new = qemus.start(self.qemu, (), self.wrapper)
+            monitor = qemus.monitor(new)
+            monitor.begin(update)
+            monitor.open("new", self.timeout_s)
+            self.guest.become(new, monitor)
+            wait_for_status(monitor, ["running"], self.timeout_s, "runstate running in new QEMU")
+            self.guest.link.call("hello", BOOT_TIMEOUT_S)

@@ -1,0 +1,50 @@
+"""Steps that several modes take."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lab.errors import OutcomeUnknown, Refused
+from lab.qemu.monitor import Monitor
+from lab.waiting import wait_until
+
+
+def set_capabilities(monitor: Monitor, *names: str) -> None:
+    """Switch migration capabilities on; QEMU forgets them with every process."""
+    wanted = [{"capability": name, "state": True} for name in names]
+    monitor.execute("migrate-set-capabilities", {"capabilities": wanted})
+
+
+def wait_for_status(monitor: Monitor, wanted: Sequence[str], timeout_s: float, what: str) -> str:
+    """Wait for a runstate, and return it.
+
+    Raises:
+        OutcomeUnknown: it does not come in time.
+    """
+
+    def status() -> str | None:
+        now = str(monitor.execute("query-status")["status"])
+        return now if now in wanted else None
+
+    return str(wait_until(status, timeout_s, what, error=OutcomeUnknown))
+
+
+def wait_for_migration(monitor: Monitor, timeout_s: float, what: str) -> None:
+    """Wait until the migration of this QEMU has completed, by its own events.
+
+    Raises:
+        Refused: it failed, was cancelled, or QEMU ended.
+        OutcomeUnknown: nothing of that in time.
+    """
+    wait_until(
+        lambda: monitor.migration_ended() or not monitor.connected(), timeout_s, what, error=OutcomeUnknown
+    )
+    if not monitor.connected():
+        raise Refused(f"{what}: QEMU ended")
+    if monitor.migration_ended() != "completed":
+        raise Refused(f"update {monitor.migration_ended()}: {why(monitor)}")
+
+
+def why(monitor: Monitor) -> str:
+    """What QEMU says of a migration that failed."""
+    reply: Any = monitor.execute("query-migrate")
+    return str(reply.get("error-desc", reply))
