@@ -6,7 +6,7 @@ BENCH ?= targets/virtual.yaml
 STAMP := $(VENV)/.installed
 
 # by name, from Debian 12 or 13
-APT_RUN := git make python3 python3-venv mmdebstrap e2fsprogs util-linux xz-utils uidmap debian-archive-keyring ca-certificates
+APT_RUN := git make python3 python3-venv mmdebstrap patchelf e2fsprogs util-linux xz-utils uidmap debian-archive-keyring ca-certificates
 APT_TEST := chromium fonts-dejavu-core
 
 .PHONY: help run run-all test setup setup-test selftest bench-test bench-lane-1 bench-lane-2 clean

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from lab.cli.console import answer, aside, print_json
+from lab.errors import LabUsageError
 from lab.images.progress import Progress
 
 app = typer.Typer(no_args_is_help=True)
@@ -17,15 +18,28 @@ AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 @app.command()
 def build(
     names: Annotated[list[str] | None, typer.Argument(help="Which; all of them if none is named.")] = None,
+    deb: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="With qemu: a build of Debian's, by version (10.0) or suite (sid).", metavar="VERSION"
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Build what is missing; what is in the cache stays."""
+    """Build what is missing; what is in the cache stays. `qemu --deb VERSION` adds another QEMU."""
     from lab.images import Catalogue
+    from lab.images.qemu_debian import ensure_debian_qemu
 
+    names = list(names or [])
+    if ("qemu" in names) != bool(deb):
+        raise LabUsageError("another QEMU is built by: cprlab images build qemu --deb VERSION")
     catalogue = Catalogue()
-    wanted = names or list(catalogue.recipes)
+    wanted = [name for name in names if name != "qemu"] if names else list(catalogue.recipes)
     with build_progress() as progress:
         built = {name: str(catalogue.ensure(name, progress).path) for name in wanted}
+        for version in deb or ():
+            tar = ensure_debian_qemu(version, progress, fresh=True).tar
+            built[tar.parent.name.rpartition("-")[0]] = str(tar.parent)
     if as_json:
         print_json(built)
         return
@@ -54,10 +68,11 @@ def clean(
     everything: Annotated[bool, typer.Option("--all", help="Also what is current.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Delete images that no recipe makes any more."""
+    """Delete images that no recipe makes any more; other QEMUs only with --all, Debian drops them soon."""
     from lab.images import Catalogue, store
+    from lab.images.qemu_debian import with_debian_qemus
 
-    catalogue = Catalogue()
+    catalogue = with_debian_qemus(Catalogue())
     keys = catalogue.keys()
     gone = [e for e in catalogue.store.entries() if everything or keys.get(e.name) != e.key]
     for entry in gone:
@@ -72,8 +87,9 @@ def clean(
 def cached() -> list[dict[str, Any]]:
     """Every image: current ones, missing ones, and those of older recipes."""
     from lab.images import Catalogue
+    from lab.images.qemu_debian import with_debian_qemus
 
-    catalogue = Catalogue()
+    catalogue = with_debian_qemus(Catalogue())
     keys = catalogue.keys()
     entries = catalogue.store.entries()
     rows = []

@@ -1,7 +1,7 @@
 """All images, and how one is had: from the cache, or built with everything it needs."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from lab.errors import BenchError, LabUsageError
@@ -23,6 +23,10 @@ class Catalogue:
     store: Store = field(default_factory=lambda: Store(cache_folder()))
     recipes: Mapping[str, Recipe] = field(default_factory=lambda: RECIPES)
     folder: Path = recipe.RECIPE_DIR
+
+    def with_recipes(self, more: Iterable[Recipe]) -> "Catalogue":
+        """The same with some recipes more."""
+        return replace(self, recipes={**self.recipes, **{recipe.name: recipe for recipe in more}})
 
     def keys(self) -> dict[str, str]:
         """The key of every image, as its recipe stands now."""

@@ -5,7 +5,7 @@ import shlex
 import tempfile
 from pathlib import Path
 
-from lab.images.debian_mirror import SUITE, sources
+from lab.images.debian_mirror import BACKPORTS, SUITE, sources
 from lab.images.preflight import require_space
 from lab.images.recipe import Workshop, listed, read
 from lab.images.run import run
@@ -18,8 +18,12 @@ TEMPORARY_BYTES = 1 << 30
 EXPECTED_LINES = 16
 
 
-def install(shop: Workshop, *, variant: str, packages: str, excludes: str, seconds: float) -> Path:
+def install(
+    shop: Workshop, *, variant: str, packages: str, excludes: str, seconds: float, suite: str = BACKPORTS
+) -> Path:
     """Install the packages listed in a recipe file into `root/` and return that folder.
+
+    suite: the one they come from; backports are joined to their suite, by the pins of PINS
 
     Ownership is not kept for an ordinary user: what makes a disk image of it maps him to root.
     Device nodes are left out: he cannot make them, and devtmpfs does.
@@ -35,15 +39,15 @@ def install(shop: Workshop, *, variant: str, packages: str, excludes: str, secon
 
     argv = mmdebstrap_argv(
         variant,
-        pins=read(shop.recipes / PINS),
+        pins=read(shop.recipes / PINS) if suite == BACKPORTS else "",
         packages=listed(shop.recipes / packages),
         excludes=listed(shop.recipes / excludes),
     )
     run(
-        [*argv, SUITE, str(tarball), "-"],
+        [*argv, SUITE if suite == BACKPORTS else suite, str(tarball), "-"],
         what=f"installing {packages}",
         log=shop.log,
-        stdin=sources(),
+        stdin=sources() if suite == BACKPORTS else sources(suite),
         on_line=count,
     )
     root.mkdir()
