@@ -4,7 +4,7 @@ Source: QEMU qapi/migration.json, enum MigMode `cpr-exec` (since 10.2), paramete
 `cpr-exec-command`; docs/devel/migration/CPR.rst.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from lab.cpr.steps import set_capabilities, wait_for_status, why
@@ -14,6 +14,13 @@ from lab.timeline import Recorder
 from lab.waiting import wait_until
 
 
+def by_qmp(monitor: Monitor, command: Sequence[str], state_file: str) -> None:
+    """Begin it. QEMU forgets mode and command with every exec: they are set anew for each update."""
+    parameters = {"mode": CprExec.mode, "cpr-exec-command": list(command)}
+    monitor.execute("migrate-set-parameters", parameters)
+    monitor.execute("migrate", {"uri": f"file:{state_file}"})
+
+
 @dataclass(frozen=True)
 class CprExec:
     """Replaces QEMU in place by one command.
@@ -21,12 +28,14 @@ class CprExec:
     monitor:    of old QEMU, and afterwards of new QEMU
     command:    argv of new QEMU, `-incoming` included
     state_file: where old QEMU leaves the device state, on the bench host
+    begin:      how QEMU is told: by QMP, or as in lab/cpr/hmp.py
     """
 
     monitor: Monitor
     command: Sequence[str]
     state_file: str
     timeout_s: float = 60.0
+    begin: Callable[[Monitor, Sequence[str], str], None] = by_qmp
     mode = "cpr-exec"
 
     def apply(self, recorder: Recorder, update: int) -> None:
@@ -35,10 +44,7 @@ class CprExec:
         monitor.begin(update)
         with recorder.operation("cpr", mode=self.mode, update=update, argv=list(self.command)):
             set_capabilities(monitor, "events")
-            # forgotten with every exec: set anew for each update
-            parameters = {"mode": self.mode, "cpr-exec-command": list(self.command)}
-            monitor.execute("migrate-set-parameters", parameters)
-            monitor.execute("migrate", {"uri": f"file:{self.state_file}"})
+            self.begin(monitor, self.command, self.state_file)
             self._await_exec(monitor)
             monitor.open("new", self.timeout_s)
             wait_for_status(monitor, ["running"], self.timeout_s, "runstate running in new QEMU")

@@ -1,9 +1,9 @@
 """All modes by name, made for one guest."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from lab.cpr import Mode
+from lab.cpr import Mode, hmp
 from lab.cpr.cpr_exec import CprExec
 from lab.cpr.cpr_reboot import CprReboot
 from lab.cpr.cpr_transfer import CprTransfer
@@ -25,10 +25,18 @@ class Wanted:
     timeout_s: float = 60.0
 
 
-def _exec(wanted: Wanted) -> Mode:
+BY_HMP = "cpr-exec by HMP"
+"""The same mode, asked for by the human monitor."""
+
+
+def _exec(wanted: Wanted) -> CprExec:
     guest = wanted.guest
     command = [*wanted.wrapper, *guest.command(wanted.qemu)]
     return CprExec(guest.monitor, command, guest.config.state_file, wanted.timeout_s)
+
+
+def _exec_by_hmp(wanted: Wanted) -> Mode:
+    return replace(_exec(wanted), begin=hmp.cpr_exec)
 
 
 def _transfer(wanted: Wanted) -> Mode:
@@ -49,6 +57,7 @@ def _restart(wanted: Wanted) -> Mode:
 
 MODES: Mapping[str, Callable[[Wanted], Mode]] = {
     "cpr-exec": _exec,
+    BY_HMP: _exec_by_hmp,
     "cpr-transfer": _transfer,
     "cpr-reboot": _reboot,
     "restart": _restart,

@@ -8,7 +8,7 @@ import pytest
 from lab.checkers import PLAIN, accounting_kept, as_json, from_json, same_guest, standard, unpromised
 from lab.measure import measure
 from lab.timeline import Event, Timeline
-from lab.verdict import Outcome, checker_name, judge, worst
+from lab.verdict import Checker, Outcome, checker_name, judge, worst
 
 from .story import Story
 from .timelines import healthy
@@ -61,7 +61,8 @@ def test_planted_faults_are_not_read(tmp_path: Path) -> None:
 
 
 def test_checkers_survive_being_written_down() -> None:
-    for checker in [*STANDARD, accounting_kept, unpromised(same_guest("fail"))]:
+    checkers: list[Checker] = [*STANDARD, accounting_kept, unpromised(same_guest("fail"))]
+    for checker in checkers:
         written = json.loads(json.dumps(as_json(checker)))
         assert as_json(from_json(written)) == written
         assert checker_name(from_json(written)) == checker_name(checker)
