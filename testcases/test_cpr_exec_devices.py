@@ -12,7 +12,7 @@ import pytest
 from lab.rows.table import cases
 
 REFUSED = [(case.name, case.backend) for case in cases() if case.refused is not None]
-LOST = [(case.name, case.backend) for case in cases() if case.row.lost]  # test_known_defects.py
+LOST = [(case.name, case.backend) for case in cases() if case.fate.lost]  # test_known_defects.py
 UPDATED = [
     pair
     for case in cases()

@@ -56,7 +56,7 @@ def test_a_failed_exec_leaves_the_guest_running(load, update, verdict):
     raises=AssertionError,
     reason="QEMU 11.1.3 accepts this update and loses the guest; see the row's `lost` in lab/rows/table.py",
 )
-@pytest.mark.parametrize("row, iommu", [(c.name, c.backend) for c in cases() if c.row.lost], indirect=True)
+@pytest.mark.parametrize("row, iommu", [(c.name, c.backend) for c in cases() if c.fate.lost], indirect=True)
 def test_an_accepted_update_keeps_the_guest(row, load, update, verdict, qemu_said):
     """A guest whose update QEMU accepts lives on; query-migrate has no blocked-reasons for these devices."""
     with load() as running:
@@ -64,7 +64,7 @@ def test_an_accepted_update_keeps_the_guest(row, load, update, verdict, qemu_sai
         with update():
             running.settle(timeout_s=15)
 
-    qemu_said(row.row.lost)
+    qemu_said(row.fate.lost)
     # a QEMU that stays and has stopped the guest is only known by its complaint
     verdict(update_completed(), same_guest(), logs_clean())
 
@@ -74,7 +74,7 @@ def test_an_accepted_update_keeps_the_guest(row, load, update, verdict, qemu_sai
     raises=AssertionError,
     reason="QEMU 11.1.3: each update leaves descriptors behind, that of /dev/vhost-net, or libblkio's",
 )
-@pytest.mark.parametrize("row, iommu", [(c.name, c.backend) for c in cases() if c.row.leaks], indirect=True)
+@pytest.mark.parametrize("row, iommu", [(c.name, c.backend) for c in cases() if c.fate.leaks], indirect=True)
 def test_no_descriptor_is_left_behind(row, load, update, verdict):
     """QEMU holds as many descriptors after an update as before it."""
     with load() as running:
@@ -90,7 +90,7 @@ def test_no_descriptor_is_left_behind(row, load, update, verdict):
     raises=AssertionError,
     reason="QEMU 11.1.3: frames that wait in a tap are read by a QEMU that does not run the guest, and lost",
 )
-@pytest.mark.parametrize("row, iommu", [(c.name, c.backend) for c in cases() if c.row.drops], indirect=True)
+@pytest.mark.parametrize("row, iommu", [(c.name, c.backend) for c in cases() if c.fate.drops], indirect=True)
 def test_no_frame_that_waits_is_lost(row, load, update, verdict):
     """What the host sends while the guest is paused waits for it, and arrives (as with a NIC's ring)."""
     with load() as running:
@@ -98,4 +98,4 @@ def test_no_frame_that_waits_is_lost(row, load, update, verdict):
         with update():
             running.settle()
 
-    verdict(update_completed(), same_guest(), *(dma_intact(stream) for stream in row.row.drops))
+    verdict(update_completed(), same_guest(), *(dma_intact(stream) for stream in row.fate.drops))

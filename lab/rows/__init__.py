@@ -20,6 +20,9 @@ VFIO = ("type1", "iommufd")
 VDPA = ("vdpa",)
 VHOST = ("vhost",)
 
+EXEC, TRANSFER, REBOOT, RESTART = "cpr-exec", "cpr-transfer", "cpr-reboot", "restart"
+"""Modes of update, as in lab/cpr/modes.py."""
+
 
 @dataclass(frozen=True)
 class Site:
@@ -82,6 +85,22 @@ class DeviceClass(Protocol):
 
 
 @dataclass(frozen=True)
+class Fate:
+    """What an update of one mode makes of a row's devices, by QEMU 11.1.3; by default all is well.
+
+    refused: back-end -> what QEMU says when it refuses (a regular expression)
+    lost:    what is said when the guest is lost, though QEMU accepts the update: a strict expectation
+    leaks:   descriptors that are left behind at each update: another one
+    drops:   streams of which blocks are lost at each update: another one
+    """
+
+    refused: Mapping[str, str] = field(default_factory=dict)
+    lost: str = ""
+    leaks: int = 0
+    drops: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Row:
     """One line of the table.
 
@@ -91,10 +110,7 @@ class Row:
     backends:    how: "type1", "iommufd", "vdpa" or "vhost"; each makes a case
     kernel_args: for the guest
     viommu:      whether the guest has an IOMMU of its own
-    refused:     back-end -> what QEMU says when it refuses to update it (a regular expression)
-    lost:        what QEMU 11.1.3 loses the guest with, though it accepts the update: a strict expectation
-    leaks:       descriptors that QEMU 11.1.3 leaves behind at each update: another one
-    drops:       streams of which QEMU 11.1.3 loses blocks at each update: another one
+    fates:       mode of update -> what becomes of it, where not all is well
     """
 
     name: str
@@ -103,15 +119,13 @@ class Row:
     backends: tuple[str, ...] = VFIO
     kernel_args: str = ""
     viommu: bool = False
-    refused: Mapping[str, str] = field(default_factory=dict)
-    lost: str = ""
-    leaks: int = 0
-    drops: tuple[str, ...] = ()
+    fates: Mapping[str, Fate] = field(default_factory=dict)
 
-    def needs(self, backend: str) -> tuple[str, ...]:
+    def needs(self, backend: str, mode: str = EXEC) -> tuple[str, ...]:
         """What a bench must have for it, by names of lab/drivers/capabilities.py."""
         by_vfio = (backend,) if backend in VFIO else ("kvm",)
-        named = [*by_vfio, "mode:cpr-exec", *(need for device in self.devices for need in device.needs)]
+        by_mode = () if mode == RESTART else (f"mode:{mode}",)
+        named = [*by_vfio, *by_mode, *(need for device in self.devices for need in device.needs)]
         return tuple(dict.fromkeys(named))
 
     @property
@@ -122,10 +136,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Case:
-    """A row on one of its back-ends: what a test case runs, and what doctor judges."""
+    """A row on one of its back-ends, by one mode: what a test case runs, and what doctor judges."""
 
     row: Row
     backend: str
+    mode: str = EXEC
 
     @property
     def name(self) -> str:
@@ -133,9 +148,13 @@ class Case:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        return self.row.needs(self.backend)
+        return self.row.needs(self.backend, self.mode)
+
+    @property
+    def fate(self) -> Fate:
+        return self.row.fates.get(self.mode, Fate())
 
     @property
     def refused(self) -> str | None:
         """What QEMU says when it refuses to update it; None if it updates it."""
-        return self.row.refused.get(self.backend)
+        return self.fate.refused.get(self.backend)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lab.bench import Bench
 from lab.qemu.argv import GuestConfig
+from lab.qemu.memory import MEMFD, Memory
 from lab.rows import Attached, Case
 
 
@@ -17,11 +18,13 @@ def guest_config(
     initrd: Path,
     *,
     memory_mib: int | None = None,
+    memory: Memory = MEMFD,
 ) -> GuestConfig:
     """A guest with the case's devices, of the size that the target file says.
 
     kernel, initrd: on the controller; they are brought to the bench host unless they are there
     memory_mib:     at least so much
+    memory:         what it is made of
     """
     size = bench.target_file.options.guest
     return GuestConfig(
@@ -31,8 +34,9 @@ def guest_config(
         run_dir=f"/run/cprlab/{secrets.token_hex(4)}",
         iommu="iommufd" if case.backend == "iommufd" else "type1",
         devices=tuple(made.device for made in attached),
-        kernel_args=case.row.kernel_args,
+        kernel_args=" ".join(word for word in (case.row.kernel_args, memory.kernel_args) if word),
         viommu=case.row.viommu,
-        memory_mib=max(size.memory_mib, memory_mib or 0),
+        memory=memory,
+        memory_mib=max(size.memory_mib, memory.least_mib, memory_mib or 0),
         cpus=size.cpus,
     )

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from lab.errors import LabUsageError
-from lab.rows import VDPA, VHOST, Case, Row
+from lab.rows import EXEC, TRANSFER, VDPA, VHOST, Case, Fate, Row
 from lab.rows.devices import (
     Disk,
     Display,
@@ -21,7 +21,15 @@ from lab.rows.devices import (
 NIC2 = Nic("nic2", "far2")
 TO_TAP = ("tap.to-guest",)
 TAP_BUSY = "could not configure /dev/net/tun (cprtap0): Device or resource busy"
-MDEV_REFUSED = "CPR does not support vfio mdev"
+CID_BUSY = "vhost-vsock: unable to set guest cid: Address already in use"
+MDEV_REFUSED = {"type1": "CPR does not support vfio mdev"}
+NOT_MIGRATABLE = {"vdpa": "State blocked by non-migratable device '.*vhost-vdpa-device'"}
+
+
+def _both(fate: Fate) -> dict[str, Fate]:
+    """The same by cpr-exec and by cpr-transfer."""
+    return {EXEC: fate, TRANSFER: fate}
+
 
 ROWS = (
     Row("nic", "NIC", (Nic(),)),
@@ -38,7 +46,7 @@ ROWS = (
     Row("intx", "NIC by INTx", (Nic(),), kernel_args="pci=nomsi"),
     Row("viommu", "NIC behind the guest's own IOMMU", (Nic(),), viommu=True),
     # mtty is the one device here whose kernel driver can migrate
-    Row("mdev", "NIC and a migratable mdev", (Nic(), SerialMdev()), refused={"type1": MDEV_REFUSED}),
+    Row("mdev", "NIC and a migratable mdev", (Nic(), SerialMdev()), fates=_both(Fate(refused=MDEV_REFUSED))),
     Row(
         "mdev-off",
         "NIC and an mdev, enable-migration=off",
@@ -49,42 +57,49 @@ ROWS = (
         "no-flr",
         "NIC without function level reset",
         (Nic("nic-no-flr"),),
-        lost="error: kvm run failed Bad address",
+        fates={EXEC: Fate(lost="error: kvm run failed Bad address")},
     ),
     Row("vdpa-net", "vDPA NIC (simulator)", (VdpaNic(),), VDPA),
     # libblkio leaves a ring and a buffer behind
-    Row("vdpa-blk", "vDPA disk (simulator)", (VdpaDisk(),), VDPA, leaks=2),
-    Row("vduse-blk", "vDPA disk (VDUSE)", (VduseDisk(),), VDPA, leaks=2),
+    Row("vdpa-blk", "vDPA disk (simulator)", (VdpaDisk(),), VDPA, fates={EXEC: Fate(leaks=2)}),
+    Row("vduse-blk", "vDPA disk (VDUSE)", (VduseDisk(),), VDPA, fates={EXEC: Fate(leaks=2)}),
     Row(
         "vdpa-blk-pci",
         "vDPA disk (simulator), passed on",
         (VdpaDisk(passed_on=True),),
         VDPA,
-        refused={"vdpa": "State blocked by non-migratable device '.*vhost-vdpa-device'"},
+        fates=_both(Fate(refused=NOT_MIGRATABLE)),
     ),
-    Row("tap", "virtio-net on an inherited tap", (Tap(vhost=False),), VHOST, drops=TO_TAP),
+    Row(
+        "tap", "virtio-net on an inherited tap", (Tap(vhost=False),), VHOST, fates={EXEC: Fate(drops=TO_TAP)}
+    ),
     Row(
         "tap-vhost",
         "virtio-net on an inherited tap, by vhost-net",
         (Tap(vhost=True),),
         VHOST,
-        leaks=1,
-        drops=TO_TAP,
+        fates={EXEC: Fate(leaks=1, drops=TO_TAP)},
     ),
-    Row("tap-name", "virtio-net on a tap by name", (Tap(vhost=False, named=True),), VHOST, lost=TAP_BUSY),
+    Row(
+        "tap-name",
+        "virtio-net on a tap by name",
+        (Tap(vhost=False, named=True),),
+        VHOST,
+        fates={EXEC: Fate(lost=TAP_BUSY)},
+    ),
     Row(
         "tap-name-vhost",
         "virtio-net on a tap by name, by vhost-net",
         (Tap(vhost=True, named=True),),
         VHOST,
-        lost=TAP_BUSY,
+        fates={EXEC: Fate(lost=TAP_BUSY)},
     ),
     Row(
         "vsock",
         "vhost-vsock",
         (Vsock(),),
         VHOST,
-        lost="vhost-vsock: unable to set guest cid: Address already in use",
+        fates={EXEC: Fate(lost=CID_BUSY)},
     ),
 )
 
@@ -101,6 +116,6 @@ def row(name: str) -> Row:
     return found
 
 
-def cases() -> Iterator[Case]:
-    """Every row on each of its back-ends."""
-    return (Case(row, backend) for row in ROWS for backend in row.backends)
+def cases(mode: str = EXEC) -> Iterator[Case]:
+    """Every row on each of its back-ends, by one mode of update."""
+    return (Case(row, backend, mode) for row in ROWS for backend in row.backends)

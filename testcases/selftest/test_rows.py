@@ -7,7 +7,7 @@ import pytest
 from lab.drivers.capabilities import missing
 from lab.errors import LabUsageError
 from lab.faults.planted import FAULTS
-from lab.rows import VDPA, VFIO, VHOST, Case
+from lab.rows import EXEC, REBOOT, TRANSFER, VDPA, VFIO, VHOST, Case
 from lab.rows.table import ROWS, cases, row
 
 NOTHING = {
@@ -18,11 +18,11 @@ NOTHING = {
     "screens": [],
 }
 """A bench that has nothing."""
-CASES = list(cases())
+CASES = [*cases(), *cases(TRANSFER), *cases(REBOOT)]
 
 
 def named(case: Case) -> str:
-    return f"{case.name}-{case.backend}"
+    return f"{case.name}-{case.backend}-{case.mode}"
 
 
 def test_names_are_unique() -> None:
@@ -46,8 +46,8 @@ def test_what_a_case_needs_is_known_and_a_bench_without_it_is_told(case: Case) -
 
 @pytest.mark.parametrize("case", CASES, ids=named)
 def test_a_case_that_is_refused_or_lost_says_how(case: Case) -> None:
-    assert set(case.row.refused) <= set(case.row.backends)
-    assert not (case.refused and case.row.lost)
+    assert set(case.fate.refused) <= set(case.row.backends)
+    assert not (case.refused and case.fate.lost)
     assert case.row.holds.startswith("/dev/")
 
 
@@ -60,8 +60,8 @@ def test_an_unknown_row_is_told_with_those_there_are() -> None:
 def test_a_fault_is_planted_where_there_is_a_case(fault: str) -> None:
     planted = FAULTS[fault]
     with suppress(StopIteration):
-        case = next(c for c in CASES if (c.name, c.backend) == (planted.row, planted.iommu))
-        assert case.refused is None and not case.row.lost
+        case = next(c for c in cases(EXEC) if (c.name, c.backend) == (planted.row, planted.iommu))
+        assert case.refused is None and not case.fate.lost
         return
     pytest.fail(f"{fault} is planted in {planted.row} by {planted.iommu}, which is no case")
 

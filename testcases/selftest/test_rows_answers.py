@@ -6,12 +6,14 @@ import pytest
 
 from lab.drivers.capabilities import NEEDS
 from lab.errors import BenchError
-from lab.rows import VHOST, Case, Row
+from lab.rows import EXEC, VHOST, Case, Fate, Row
 from lab.rows.answers import Answer, answers
 
 FACTS = {"host": {"kvm": True}, "qemu": {"modes": ["cpr-exec"]}}
 CASE = Case(Row("tap", "a tap", (), VHOST), "vhost")
-REFUSED = Case(Row("mdev", "an mdev", (), VHOST, refused={"vhost": "CPR does not support"}), "vhost")
+REFUSED = Case(
+    Row("mdev", "an mdev", (), VHOST, fates={EXEC: Fate(refused={"vhost": "CPR does not support"})}), "vhost"
+)
 REASON = "CPR does not support vfio mdev 1"
 
 
