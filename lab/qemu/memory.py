@@ -78,6 +78,22 @@ class Memory:
             for number, dimm_mib in enumerate(self.dimms_mib)
         ]
 
+    def __str__(self) -> str:
+        """Its name for test ids and for people, like "memfd-2m"."""
+        words: list[str] = [self.kind, self.page]
+        words += [word for word, is_so in self._marks().items() if is_so]
+        return "-".join(word for word in words if word != "any")
+
+    @property
+    def least_mib(self) -> int:
+        """The smallest guest that can have it."""
+        return HUGE_MIB.get(self.page, 0)
+
+    @property
+    def kernel_args(self) -> str:
+        """For the guest's kernel: it takes modules by itself, and puts what it can move there first."""
+        return "memhp_default_state=online_movable" if self.dimms_mib else ""
+
     def total_mib(self, size_mib: int) -> int:
         """With all modules plugged."""
         return size_mib + sum(self.dimms_mib)
@@ -91,6 +107,17 @@ class Memory:
         if self.kind == "file":
             return f"{self.folder}/"
         return "memfd:memory-backend-memfd" if self.kind == "memfd" else "memfd:"
+
+    def _marks(self) -> dict[str, bool]:
+        return {
+            "private": not self.share,
+            "aux-off": not self.aux,
+            "nameless": not self.named,
+            "prealloc-old": self.prealloc_old,
+            "prealloc-new": self.prealloc_new,
+            "plugged": bool(self.dimms_mib),
+            "balloon": self.balloon,
+        }
 
     def _backend(self, name: str, size_mib: int, prealloc: bool) -> str:
         properties = self._properties(name, size_mib, prealloc)

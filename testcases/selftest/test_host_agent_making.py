@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lab.agents.host import binding, making, mdev, sriov, tap, trace, vdpa, vduse
+from lab.agents.host import binding, hostmem, making, mdev, sriov, tap, trace, vdpa, vduse
 from lab.agents.host.agent import HostAgent
 from lab.agents.rpc import AgentError, Wire
 from lab.drivers import agent as controller
@@ -128,7 +128,7 @@ def test_a_refusal_reaches_the_caller(agent: HostAgent) -> None:
 
 def test_whatever_is_journalled_can_be_undone(host: MakingHost) -> None:
     kinds = {module.KIND for module in (binding, mdev, sriov, tap, trace, vdpa, vduse)}
-    assert making.undo_table(host.sysfs).keys() == kinds
+    assert making.undo_table(host.sysfs).keys() == {*kinds, hostmem.MOUNT, hostmem.SETTING}
 
 
 @pytest.mark.parametrize(
@@ -144,6 +144,7 @@ def test_whatever_is_journalled_can_be_undone(host: MakingHost) -> None:
             "mdev_remove",
         ),
         *("tap_create", "tap_persistent", "tap_remove", "disk_of", "medium_read", "qemu_probe", "spawn"),
+        *("hugepages_reserve", "shmem_thp_set", "memory_mount", "memory_backing", "pfns"),
     ],
 )
 def test_controller_and_agent_agree_on_arguments(agent: HostAgent, name: str) -> None:

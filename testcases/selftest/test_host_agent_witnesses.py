@@ -9,6 +9,7 @@ import pytest
 from lab.drivers.agent import HostAgent
 from lab.errors import BenchError, SutError
 from lab.link import AgentRefusal
+from lab.qemu.memory import MEMFD
 from lab.timeline import Recorder, Timeline
 from lab.witnesses.chardev import ChardevStream
 from lab.witnesses.device import device
@@ -56,7 +57,7 @@ def snapshots(agent: HostAgent, recorder: Recorder) -> None:
     process(agent, recorder, 7, when="before", update=1)
     device(agent, recorder, BDF, when="before", update=1)
     interrupts(agent, recorder, BDF, when="before", update=1)
-    pfns(agent, recorder, 7, ram_bytes=1 << 20, when="before", update=1)
+    pfns(agent, recorder, 7, MEMFD, 1, when="before", update=1)
 
 
 def test_snapshots(tmp_path: Path) -> None:

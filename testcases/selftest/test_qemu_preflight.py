@@ -29,6 +29,10 @@ def guest(iommu: IommuBackend = "type1") -> GuestConfig:
         ),
         ([w.replace("size=256M,share=on", "size=256M,share=off") for w in SAFE], ["guest RAM"]),
         ([*SAFE, "-object", "memory-backend-ram,id=dimm1,size=1G"], ["memory backend dimm1 is not shared"]),
+        (
+            [*SAFE, "-object", "memory-backend-epc,id=epc0,size=64M,prealloc=on"],
+            ["memory backend epc0 is memory-backend-epc, which CPR does not support"],
+        ),
         ([w.replace("memory-backend=ram0", "memory-backend=ram1") for w in SAFE], ["memory-backend=ram1"]),
     ],
 )

@@ -1,0 +1,95 @@
+"""cpr-exec keeps the guest's memory where it is, whatever it is made of, and keeps its devices working.
+
+Claims under test, from QEMU docs/devel/migration/CPR.rst, cpr-exec: "guest RAM ... must be backed by a
+memory-backend object with share=on", "the guest pause time increases for large guest RAM backed by small
+pages"; the kinds and sizes of pages are QEMU qapi/qom.json, MemoryBackendProperties. What a bench host lacks,
+huge pages for example, `cprlab doctor --bench TARGET` says; a case that wants it is then broken, not skipped.
+"""
+
+import pytest
+
+from lab.checkers import pages_as_asked, stays_given_back
+from lab.qemu.memory import Memory
+
+DAILY = [
+    ("type1", Memory("memfd", "2m")),
+    ("iommufd", Memory("file", "4k")),
+    ("iommufd", Memory("ram", "4k")),
+]
+MORE = [
+    ("iommufd", Memory("memfd", "2m")),
+    ("type1", Memory("file", "4k")),
+    *((iommu, Memory("memfd", page)) for iommu in ("type1", "iommufd") for page in ("4k", "thp")),
+    ("type1", Memory("ram", "thp")),
+    ("type1", Memory("file", "thp")),
+    *((iommu, Memory("file", "2m")) for iommu in ("type1", "iommufd")),
+    ("type1", Memory("memfd", "1g")),
+    ("type1", Memory("memfd", "4k", prealloc_old=True)),
+    ("type1", Memory("memfd", "4k", prealloc_new=True)),
+    ("type1", Memory("memfd", "4k", prealloc_old=True, prealloc_new=True)),
+    ("type1", Memory("memfd", "2m", prealloc_old=True, prealloc_new=True)),
+]
+PLUGGED = Memory("memfd", "4k", dimms_mib=(128,))
+PLUGGED_HUGE = Memory("memfd", "2m", dimms_mib=(128,))
+BALLOON = Memory("memfd", "4k", balloon=True)
+
+
+@pytest.mark.parametrize(
+    "iommu, memory",
+    [*DAILY, *(pytest.param(*pair, marks=pytest.mark.nightly) for pair in MORE)],
+    indirect=True,
+    ids=str,
+)
+def test_dma_survives(memory, load, update, verdict, claims):
+    """DMA into memory of every kind is neither lost nor damaged, and its pages stay those asked for."""
+    with load() as running:
+        running.settle()
+        with update():
+            running.settle()
+
+    verdict(*claims(), pages_as_asked(memory.page))
+
+
+@pytest.mark.parametrize(
+    "iommu, memory",
+    [
+        ("iommufd", PLUGGED),
+        pytest.param("type1", PLUGGED, marks=pytest.mark.nightly),
+        pytest.param("type1", PLUGGED_HUGE, marks=pytest.mark.nightly),
+    ],
+    indirect=True,
+    ids=str,
+)
+def test_memory_plugged_before_the_update_is_kept(memory, load, update, verdict, claims):
+    """A module that was plugged into the running guest is there, with its content, in new QEMU."""
+    with load() as running:
+        running.settle()
+        with update():
+            running.settle()
+
+    verdict(*claims(), pages_as_asked(memory.page))
+
+
+@pytest.mark.parametrize("row, iommu, memory", [("vdpa-net", "vdpa", BALLOON)], indirect=True, ids=str)
+def test_a_balloon_stays_inflated(memory, load, update, verdict, claims, inflate):
+    """What the balloon gave back to the host stays given back, and the guest goes on with the rest."""
+    with load() as running:
+        running.settle()
+        inflate(192)
+        with update():
+            running.settle()
+
+    verdict(*claims(), pages_as_asked(memory.page), stays_given_back())
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("iommu, memory", [("type1", BALLOON), ("iommufd", BALLOON)], indirect=True, ids=str)
+def test_a_balloon_beside_vfio_gives_nothing_back(memory, load, update, verdict, claims, inflate):
+    """Beside VFIO the guest gives memory up and the host gets none, before an update and after it."""
+    with load() as running:
+        running.settle()
+        inflate(192)
+        with update():
+            running.settle()
+
+    verdict(*claims(), pages_as_asked(memory.page), stays_given_back(inhibited=True))
