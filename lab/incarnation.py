@@ -60,7 +60,7 @@ class Incarnations:
         self.host.check(["mkdir", "-p", "-m", "700", config.run_dir])
         if self._number == 1:
             self._undo.callback(self.host.run, ["rm", "-rf", config.run_dir])
-        argv = [*wrapper, *config.argv(qemu), *incoming]
+        argv = [*wrapper, *config.argv(qemu, new=self._number > 1), *incoming]
         spawned = self.agent.spawn("qemu", argv, sockets=["stream-fd"], taps=config.taps)
         self.evidence.record("qemu.start", argv=list(spawned.argv), pid=spawned.pid)
         self._undo.callback(self._end, spawned.pid)

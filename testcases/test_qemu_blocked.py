@@ -21,6 +21,8 @@ from lab.images.controller_qemu import qemu_argv, qemu_env
 from lab.qemu.argv import GuestConfig, with_descriptors
 from lab.qemu.blocked import blocked_reasons
 from lab.qemu.devices import Device, IommuBackend
+from lab.qemu.memory import MEMFD, Memory
+from lab.qemu.preflight import findings
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,10 @@ def starter(tmp_path: Path) -> Iterator[Starter]:
     assert starter.qemu.poll() is not None, "QEMU is left behind"
 
 
-def asked(starter: Starter, folder: Path, *devices: Device, mode: str = "cpr-exec") -> list[str]:
-    config = GuestConfig("/none", "/none", str(folder / "run"), "type1", devices, accel="tcg")
+def asked(
+    starter: Starter, folder: Path, *devices: Device, mode: str = "cpr-exec", memory: Memory = MEMFD
+) -> list[str]:
+    config = GuestConfig("/none", "/none", str(folder / "run"), "type1", devices, accel="tcg", memory=memory)
     return blocked_reasons(Here(), starter, config, "qemu", mode)
 
 
@@ -125,6 +129,51 @@ def test_a_blocker_of_one_mode_blocks_that_mode_alone(starter: Starter, tmp_path
     [transfer] = asked(starter, tmp_path, Other(private), mode="cpr-transfer")
     assert "Memory region more is not compatible with CPR" in transfer
     assert asked(starter, tmp_path, Other(private)) == []
+
+
+@pytest.mark.parametrize("memory", [Memory("ram"), Memory(dimms_mib=(64,)), Memory(balloon=True)], ids=str)
+@pytest.mark.parametrize("mode", ["cpr-exec", "cpr-transfer"])
+def test_shared_memory_is_not_blocked(starter: Starter, tmp_path: Path, memory: Memory, mode: str) -> None:
+    assert asked(starter, tmp_path, mode=mode, memory=memory) == []
+
+
+@pytest.mark.parametrize(
+    ("memory", "lost"),
+    [
+        (Memory("ram", share=False), "guest RAM (memory-backend=ram0) is not shared"),
+        (Memory(share=False), "guest RAM (memory-backend=ram0) is not shared"),
+        (Memory(aux=False), "-machine lacks aux-ram-share=on"),
+    ],
+    ids=str,
+)
+def test_preflight_names_what_cpr_exec_accepts_and_loses(
+    starter: Starter, tmp_path: Path, memory: Memory, lost: str
+) -> None:
+    """cpr-transfer is blocked by it; to cpr-exec only the lab objects: reproductions private-ram, aux-ram."""
+    assert asked(starter, tmp_path, memory=memory) == []
+    config = GuestConfig("/none", "/none", str(tmp_path), "type1", memory=memory)
+    assert [finding.reason.split(":")[0] for finding in findings(config.argv("qemu"))] == [lost]
+
+
+@pytest.mark.parametrize(
+    ("memory", "region"),
+    [(Memory("ram", share=False), "ram0"), (Memory(share=False), "ram0"), (Memory(aux=False), "pc.bios")],
+    ids=str,
+)
+def test_cpr_transfer_is_blocked_by_private_memory(
+    starter: Starter, tmp_path: Path, memory: Memory, region: str
+) -> None:
+    reasons = asked(starter, tmp_path, mode="cpr-transfer", memory=memory)
+    assert any(f"Memory region {region} is not compatible with CPR" in reason for reason in reasons), reasons
+
+
+def test_memory_of_sgx_is_not_to_be_had(starter: Starter, tmp_path: Path) -> None:
+    """Debian's QEMU 11.1.3 is built without SGX; preflight refuses it for any other."""
+    epc = Memory("epc")
+    with pytest.raises(BenchError, match="invalid object type: memory-backend-epc"):
+        asked(starter, tmp_path, memory=epc)
+    config = GuestConfig("/none", "/none", str(tmp_path), "type1", memory=epc)
+    assert any("memory-backend-epc, which CPR does not support" in str(f) for f in findings(config.argv("q")))
 
 
 def test_a_qemu_that_does_not_start_is_told_with_its_last_words(starter: Starter, tmp_path: Path) -> None:
