@@ -16,6 +16,7 @@ from lab.checkers import (
     same_guest,
     update_completed,
 )
+from lab.qemu.memory import Memory
 from lab.rows.table import cases
 
 
@@ -83,6 +84,23 @@ def test_no_descriptor_is_left_behind(row, load, update, verdict):
             running.settle()
 
     verdict(update_completed(), same_guest(), replaced_in_place(holds=row.row.holds))
+
+
+@pytest.mark.nightly
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="QEMU 11.1.3: each update leaves the old descriptor of a memory-backend-file behind",
+)
+@pytest.mark.parametrize("memory", [Memory("file")], indirect=True, ids=str)
+def test_no_descriptor_of_a_memory_file_is_left_behind(load, update, verdict):
+    """QEMU holds as many descriptors of the guest's memory after an update as before it."""
+    with load() as running:
+        running.settle()
+        with update():
+            running.settle()
+
+    verdict(update_completed(), same_guest(), replaced_in_place())
 
 
 @pytest.mark.xfail(

@@ -171,17 +171,26 @@ def standard(
     grades: Mapping[str, str] = GRADES,
     own_iommu: bool = False,
     in_place: bool = True,
+    growth: int = 0,
 ) -> list[Checker]:
     """The claims of a case with functions assigned by VFIO whose DMA goes on through the update.
 
     grades:    chardev -> the grade that this QEMU is known to give
     in_place:  the process must stay the same; otherwise another one must have taken over
     own_iommu: the guest has an IOMMU of its own: it maps and pins what it likes, when it likes
+    growth:    descriptors that are known to come to stay
     """
     # memory that is not pinned the kernel may move as it likes
     pinned: list[Checker] = [] if own_iommu else [PagesStayedPinned(), pfns_unchanged]
     return [
-        *shared(streams, pause_limit_s=pause_limit_s, updates=updates, grades=grades, in_place=in_place),
+        *shared(
+            streams,
+            pause_limit_s=pause_limit_s,
+            updates=updates,
+            grades=grades,
+            in_place=in_place,
+            growth=growth,
+        ),
         *pinned,
         MappingsKept(own_iommu),
         device_not_reset,

@@ -90,6 +90,14 @@ class Memory:
         return HUGE_MIB.get(self.page, 0)
 
     @property
+    def leaks(self) -> int:
+        """Descriptors that QEMU 11.1.3 leaves behind at each cpr-exec: a strict expectation.
+
+        It opens a file without O_CLOEXEC, and in new QEMU once more.
+        """
+        return 1 + len(self.dimms_mib) if self.kind == "file" else 0
+
+    @property
     def kernel_args(self) -> str:
         """For the guest's kernel: it takes modules by itself, and puts what it can move there first."""
         return "memhp_default_state=online_movable" if self.dimms_mib else ""
