@@ -26,6 +26,19 @@ Status = Literal["passed", "failed", "broken", "skipped", "xfailed"]
 
 
 @dataclass(frozen=True)
+class Attempt:
+    """How the bench failed a case before anything was tested; the case then ran again.
+
+    folder: what the attempt left, relative to the run; None if it left nothing
+    """
+
+    folder: str | None
+    status: Status
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True)
 class CaseResult:
     """How one case ended.
 
@@ -33,6 +46,7 @@ class CaseResult:
     status:  what the test runner says
     outcome: the worst verdict; None if nothing was judged
     reason:  one line for what did not pass
+    attempts: those before this one, which are no results
     """
 
     nodeid: str
@@ -41,6 +55,7 @@ class CaseResult:
     outcome: str | None
     seconds: float
     reason: str = ""
+    attempts: tuple[Attempt, ...] = ()
 
 
 class RunRecord:
@@ -102,6 +117,16 @@ class RunRecord:
             folder.mkdir(parents=True)
             self._folders[nodeid] = folder.name
         return folder
+
+    def set_aside(self, nodeid: str, number: int) -> str | None:
+        """Keep what attempt `number` left, in <case>.attempt-<number>, and return that name; None without."""
+        with self._lock:
+            name = self._folders.pop(nodeid, None)
+            if name is None:
+                return None
+            aside = f"{name}.attempt-{number}"
+            (self.folder / name).rename(self.folder / aside)
+            return aside
 
     def folder_of(self, nodeid: str) -> Path | None:
         """The last folder made for a case."""

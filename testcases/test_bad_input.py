@@ -25,7 +25,8 @@ from lab.errors import BenchError
 from lab.link import AgentRefusal
 
 CHECKOUT = Path(__file__).resolve().parents[1]
-VIRTUAL = (CHECKOUT / "targets/virtual.yaml").read_text()
+# a second attempt at what cannot work takes time and shows nothing more
+VIRTUAL = (CHECKOUT / "targets/virtual.yaml").read_text().replace("bench_attempts: 2", "bench_attempts: 1")
 EXAMPLE = (CHECKOUT / "targets/example-host.yaml").read_text()
 CASES = "testcases/bad_input_cases.py"
 CPRLAB = [sys.executable, "-c", "import sys; sys.argv[0] = 'cprlab'; from lab.cli import main; main()"]

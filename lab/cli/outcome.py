@@ -65,6 +65,7 @@ def _bad(case: Mapping[str, Any], verdicts: Sequence[Verdict]) -> str:
     ]
     if not lines and case["status"] != "passed":
         lines = [_escape(str(case.get("reason") or "no reason given"))]
+    lines += [f"bench failed before: {_escape(str(one['reason']))}" for one in case.get("attempts", ())]
     return "\n".join(lines)
 
 

@@ -108,6 +108,9 @@ def _make(folder: Path) -> None:
     except OSError as error:
         raise BenchError(f"the run record cannot be written: {error}") from error
     if (free := shutil.disk_usage(folder).free) < NEEDED_BYTES:
+        elif message["event"] == "again":
+            name, reason = (str(message[key]).replace("[", r"\[") for key in ("nodeid", "reason"))
+            self._console.print(f"[yellow]bench failed, once more:[/] {name.split('::', 1)[-1]}: {reason}")
         folder.rmdir()
         raise BenchError(
             f"a run record needs {NEEDED_BYTES >> 20} MiB in {folder.parent}, only {free >> 20} are free; "

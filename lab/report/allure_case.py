@@ -17,6 +17,7 @@ from lab.report.case_folder import CaseFolder, Measured, last, new_argv, old_arg
 from lab.report.labels import labels, severity, titled
 from lab.report.picture import draw
 from lab.report.reproduce import command_line, script
+from lab.run_record import Attempt
 from lab.timeline import Timeline
 from lab.verdict import Outcome, Verdict, worst
 
@@ -112,6 +113,13 @@ def show_logs(folder: Path) -> None:
     ]
     if logged:
         _text("log lines that were judged", "\n".join(logged))
+
+
+def show_attempts(attempts: Sequence[Attempt]) -> None:
+    """Say in the running test that its bench failed before, which Allure shows among its retries, too."""
+    allure.dynamic.tag("bench failed once before" if len(attempts) == 1 else "bench failed before")
+    told = [f"{one.reason}\n  evidence: {one.folder or 'none'}, {one.seconds:.1f} s" for one in attempts]
+    _text("the bench failed before, nothing was tested then", "\n".join(told))
 
 
 def show_unjudged(folder: Path) -> None:

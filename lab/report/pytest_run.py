@@ -19,8 +19,10 @@ import pytest
 
 from lab.errors import LabUsageError
 from lab.interrupts import heed
+from lab.report.allure_case import show_attempts
 from lab.report.case_folder import CaseFolder
-from lab.run_record import CaseResult, RunRecord, Status, new_run_id
+from lab.report.second_chance import SecondChance, attempts_of
+from lab.run_record import Attempt, CaseResult, RunRecord, Status, new_run_id
 from lab.verdict import worst
 
 _RUN: "pytest.StashKey[Run]" = pytest.StashKey()
@@ -54,6 +56,9 @@ def pytest_configure(config: pytest.Config) -> None:
     run = Run(record, config.getoption("--cprlab-progress-fd"))
     config.stash[_RUN] = run
     config.pluginmanager.register(run, "cprlab-run")
+    if (attempts := attempts_of(config)) > 1:
+        again = SecondChance(attempts, record.folder_of, run.set_aside)
+        config.pluginmanager.register(again, "cprlab-second-chance")
 
 
 def run_record(config: pytest.Config) -> RunRecord | None:
@@ -72,6 +77,8 @@ class Run:
         self._status: Status = "passed"
         self._reason = ""
         self._running: str | None = None
+        self._aside: dict[str, list[Attempt]] = {}
+        self._repeated = False
         if progress_fd is not None:
             threading.Thread(target=_follow_reader, args=(progress_fd,), daemon=True).start()
 
@@ -80,8 +87,21 @@ class Run:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._seconds, self._status, self._reason = 0.0, "passed", ""
-        self._running = nodeid
+        self._running, self._repeated = nodeid, False
         self._tell("start", nodeid=nodeid)
+
+    @pytest.hookimpl(trylast=True)  # Allure knows the case by then
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        if before := self._aside.get(item.nodeid):
+            show_attempts(before)
+
+    def set_aside(self, nodeid: str, number: int) -> None:
+        """The attempt that just ended failed by its bench and will be repeated: keep what it left."""
+        folder = self.record.set_aside(nodeid, number)
+        attempt = Attempt(folder, self._status, round(self._seconds, 3), self._reason)
+        self._aside.setdefault(nodeid, []).append(attempt)
+        self._repeated = True
+        self._tell("again", nodeid=nodeid, reason=self._reason, seconds=self._seconds, folder=folder)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -96,11 +116,14 @@ class Run:
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
         self._running = None
+        if self._repeated:
+            return
         folder = self.record.folder_of(nodeid)
         verdicts = CaseFolder(folder).verdicts() if folder else []
         outcome = str(worst(verdicts)) if verdicts else None
         name = folder.name if folder else None
-        result = CaseResult(nodeid, name, self._status, outcome, round(self._seconds, 3), self._reason)
+        seconds, before = round(self._seconds, 3), tuple(self._aside.get(nodeid, ()))
+        result = CaseResult(nodeid, name, self._status, outcome, seconds, self._reason, before)
         self.record.case_finished(result)
         self._tell("end", nodeid=nodeid, status=self._status, outcome=outcome, seconds=self._seconds)
 
@@ -111,6 +134,9 @@ class Run:
         self.record.finish(int(exitstatus))
 
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
+        for nodeid, attempts in self._aside.items():
+            for attempt in attempts:
+                terminalreporter.write_line(f"bench failed, run again: {nodeid}: {attempt.reason}")
         terminalreporter.write_line(
             f"run record: {self.record.folder}; to read it: cprlab report {self.record.folder}"
         )
