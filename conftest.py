@@ -5,11 +5,13 @@ import pytest
 pytest_plugins = [
     "lab.drivers.labgrid_pytest",
     "lab.report.pytest_run",
+    "fixtures.qemu",
     "fixtures.bench",
     "fixtures.host",
     "fixtures.evidence",
     "fixtures.row",
     "fixtures.memory",
+    "fixtures.container",
     "fixtures.guest",
     "fixtures.load",
     "fixtures.update",
@@ -18,7 +20,12 @@ pytest_plugins = [
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("cprlab")
-    group.addoption("--qemu-new", metavar="PATH", help="update to this QEMU, a path on the bench host")
+    for side, what in (("old", "start the guest in"), ("new", "update to")):
+        group.addoption(
+            f"--qemu-{side}",
+            metavar="QEMU",
+            help=f"{what} this QEMU: a file or folder here, deb:VERSION, or host:PATH on the bench host",
+        )
     group.addoption("--updates", type=int, default=3, metavar="N", help="updates in a row (default: 3)")
     group.addoption(
         "--seed", type=int, default=1, metavar="N", help="seed of the load's content (default: 1)"

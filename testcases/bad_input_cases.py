@@ -21,9 +21,9 @@ from lab.rows.devices import Disk
 T = TypeVar("T")
 Start = Callable[[], AbstractContextManager[T]]
 
-QEMU = "/usr/bin/qemu-system-x86_64"
+QEMU = "host:/usr/bin/qemu-system-x86_64"
 
-good_qemu = pytest.mark.parametrize("qemu_new", [QEMU], ids=["good QEMU"])
+good_qemu = pytest.mark.parametrize("qemu_new", [QEMU], ids=["good QEMU"], indirect=True)
 
 
 @pytest.fixture
@@ -35,19 +35,21 @@ def hidden_iommufd(bench: Bench) -> Iterator[None]:
 
 
 def test_option_qemu_new(guest: Guest) -> None:
-    """The run was asked for --qemu-new /bin/true."""
+    """The run was asked for --qemu-new host:/bin/true."""
 
 
-@pytest.mark.parametrize("qemu_new", ["/no/such/qemu"])
+@pytest.mark.parametrize("qemu_new", ["host:/no/such/qemu"], indirect=True)
 def test_qemu_new(guest: Guest) -> None:
     """A path that does not exist."""
 
 
+@good_qemu
 @pytest.mark.parametrize("iommu", ["iommufd"], indirect=True)
 def test_iommufd(hidden_iommufd: None, attached: list[Attached]) -> None:
     """A host without iommufd."""
 
 
+@good_qemu
 @pytest.mark.parametrize(
     "row",
     [Case(Row(name, name, (Disk(name),)), "type1") for name in ("ghost", "twin")],

@@ -113,36 +113,36 @@ def _processes(word: str) -> list[str]:
 def bad(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """One run of all cases that a single bench can serve."""
     select = "not test_full_disk and not test_host_answers"
-    return run(tmp_path_factory.mktemp("bad"), BAD_BENCH, select, "--qemu-new", "/bin/true")
+    return run(tmp_path_factory.mktemp("bad"), BAD_BENCH, select, "--qemu-new", "host:/bin/true")
 
 
 BROKEN = {
     "QEMU that is none": (
-        "test_option_qemu_new[type1]",
+        "test_option_qemu_new[type1-cpr-exec]",
         r"/bin/true is not a QEMU: --version ended with 0 and said",
     ),
     "QEMU that is not there": (
-        "test_qemu_new[type1-/no/such/qemu]",
+        "test_qemu_new[type1-cpr-exec-host:/no/such/qemu]",
         r"/no/such/qemu is not a QEMU that runs here: .*No such file",
     ),
     "host without iommufd": (
-        "test_iommufd[iommufd]",
+        "test_iommufd[cpr-exec-iommufd-good QEMU]",
         r"bench bad cannot run nic by iommufd: it has no /dev/iommu: its kernel needs CONFIG_IOMMUFD",
     ),
     "unknown BDF": (
-        "test_function[ghost]",
+        "test_function[cpr-exec-ghost-good QEMU]",
         r"bench bad cannot run ghost by type1: it has no function ghost: add an AssignableFunction",
     ),
     "function in a group with others": (
-        "test_function[twin]",
+        "test_function[cpr-exec-twin-good QEMU]",
         r"0000:02:00\.0 shares IOMMU group \d+ with 0000:02:00\.1 \(nvme\): bind them all or none",
     ),
     "guest that does not boot": (
-        "test_guest_does_not_boot[type1-a text file-good QEMU]",
+        "test_guest_does_not_boot[type1-cpr-exec-a text file-good QEMU]",
         r"the guest did not boot: Kernel panic - not syncing: VFS: .*; see /.*test_guest_does_not_boot",
     ),
     "bench that dies": (
-        "test_bench_dies[type1-good QEMU]",
+        "test_bench_dies[type1-cpr-exec-good QEMU]",
         r"host agent on bad is gone: .*; see the bench host's console in /.*/console-host\.log",
     ),
 }
@@ -171,7 +171,7 @@ def test_devices_are_given_back(bad: Run) -> None:
 
 
 def test_what_a_guest_that_does_not_boot_said_is_kept(bad: Run) -> None:
-    name = "test_guest_does_not_boot[type1-a text file-good QEMU]"
+    name = "test_guest_does_not_boot[type1-cpr-exec-a text file-good QEMU]"
     assert bad.folder is not None
     console = bad.folder / bad.case(name)["folder"] / "console-guest.log"
     assert "Kernel panic" in console.read_text(errors="replace")
@@ -184,7 +184,7 @@ def test_a_case_after_a_dead_bench_gets_a_fresh_one(bad: Run) -> None:
     assert bad.folder is not None
     logs = sorted(path.name for path in (bad.folder / "bench").iterdir())
     assert logs == ["console-host.log", "console-host.log.1"]
-    kinds = {event["kind"] for event in bad.timeline("test_bench_dies[type1-good QEMU]")}
+    kinds = {event["kind"] for event in bad.timeline("test_bench_dies[type1-cpr-exec-good QEMU]")}
     assert {"load.settled", "guest.heartbeat"} <= kinds
     assert not {kind for kind in kinds if kind.startswith("cpr.")}
 

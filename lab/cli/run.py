@@ -2,9 +2,9 @@
 
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from lab.cli import exit_status
 from lab.cli.console import STYLE, answer, aside, print_json
 from lab.errors import BenchError, LabError, LabUsageError
 from lab.verdict import Outcome
+
+if TYPE_CHECKING:
+    from lab.images.qemu_choice import Choice
 
 NEEDED_BYTES = 64 << 20
 """The record of the suite with its report takes a quarter of it."""
@@ -25,8 +28,16 @@ def run(
     ] = None,
     bench: Annotated[Path, typer.Option(help="The bench's target file.")] = DEFAULT_BENCH,
     select: Annotated[str, typer.Option("-k", help="Only cases whose name matches, as in pytest.")] = "",
+    qemu_old: Annotated[
+        str, typer.Option(help="Start guests in this QEMU; named as for --qemu-new.", metavar="QEMU")
+    ] = "",
     qemu_new: Annotated[
-        str, typer.Option(help="Update to this QEMU, a path on the bench host.", metavar="PATH")
+        str,
+        typer.Option(
+            help="Update to this QEMU: your build (the executable, or its install or build folder), "
+            "deb:VERSION of Debian's, or host:PATH on the bench host.",
+            metavar="QEMU",
+        ),
     ] = "",
     updates: Annotated[int, typer.Option(help="Updates in a row, where a case asks for several.", min=0)] = 0,
     runs_dir: Annotated[Path, typer.Option(help="Where run records go.")] = Path("runs"),
@@ -43,16 +54,21 @@ def run(
     """
     from lab.cli import suite
     from lab.drivers import target_file
+    from lab.images.qemu_choice import parsed
     from lab.run_record import new_run_id
 
     if not bench.is_file():
         raise LabUsageError(f"no target file {bench}; there is {DEFAULT_BENCH}")
     target_file.load(bench)  # a mistake in it is told before images are built, which takes long
     chosen = suite.selection(cases or [])
+    named = {"--qemu-old": qemu_old, "--qemu-new": qemu_new}
+    qemus = {option: parsed(text) for option, text in named.items() if text}
     prepare_images(bench)
+    prepare_qemus(qemus.values())
     folder = (runs_dir / new_run_id()).absolute()
     _make(folder)
-    options = [*(("-k", select) if select else ()), *(("--qemu-new", qemu_new) if qemu_new else ())]
+    options = [*(("-k", select) if select else ())]
+    options += [word for option, choice in qemus.items() for word in (option, str(choice))]
     options += ("--updates", str(updates)) if updates else ()
     log = folder / "pytest.log"
     pytest_status, interrupted = suite.run(suite.argv(bench, folder, chosen, options), log, Live())
@@ -66,6 +82,21 @@ def run(
     raise typer.Exit(status)
 
 
+def prepare_qemus(choices: "Iterable[Choice]") -> None:
+    """Have them before the bench is powered on; what is no QEMU is told now, and once.
+
+    Raises:
+        LabUsageError: there is no such build, or it is no QEMU.
+    """
+    from lab.cli.images import build_progress
+    from lab.images.qemu_choice import OnBench, brought
+
+    with build_progress() as progress:
+        for choice in choices:
+            if not isinstance(choice, OnBench):
+                brought(choice, progress)
+
+
 class Live:
     """A line for each case as it ends."""
 
@@ -77,6 +108,9 @@ class Live:
         if message["event"] == "collected":
             self._total = len(message["cases"])
             self._console.print(f"{self._total} cases", highlight=False)
+        elif message["event"] == "again":
+            name, reason = (str(message[key]).replace("[", r"\[") for key in ("nodeid", "reason"))
+            self._console.print(f"[yellow]bench failed, once more:[/] {name.split('::', 1)[-1]}: {reason}")
         elif message["event"] == "end":
             self._done += 1
             expected = message["status"] == "xfailed"
@@ -108,9 +142,6 @@ def _make(folder: Path) -> None:
     except OSError as error:
         raise BenchError(f"the run record cannot be written: {error}") from error
     if (free := shutil.disk_usage(folder).free) < NEEDED_BYTES:
-        elif message["event"] == "again":
-            name, reason = (str(message[key]).replace("[", r"\[") for key in ("nodeid", "reason"))
-            self._console.print(f"[yellow]bench failed, once more:[/] {name.split('::', 1)[-1]}: {reason}")
         folder.rmdir()
         raise BenchError(
             f"a run record needs {NEEDED_BYTES >> 20} MiB in {folder.parent}, only {free >> 20} are free; "

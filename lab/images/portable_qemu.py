@@ -32,6 +32,7 @@ BUILDER = 1
 """Raise it when what `pack` makes of the same parts changes."""
 
 _LISTED = re.compile(r"^\s*(?P<name>\S+) => (?P<path>\S.*?)(?: \(0x[0-9a-f]+\))?$", re.MULTILINE)
+_TOO_OLD = re.compile(r"/(?P<library>[^/\s]+): version `(?P<version>[^']+)' not found")
 _VERSION = re.compile(r"QEMU emulator version .+")
 
 
@@ -93,16 +94,16 @@ class PortableQemu:
 
 
 def listed(said: str) -> tuple[dict[str, Path], list[str]]:
-    """What ldd, or a loader's --list, printed: libraries by name without the loader, and names not found."""
+    """What ldd printed: libraries by name without the loader, and what it did not find."""
     found: dict[str, Path] = {}
-    missing = []
+    missing = [f"{line['version']} of {line['library']}" for line in _TOO_OLD.finditer(said)]
     for line in _LISTED.finditer(said):
         name, path = line["name"], line["path"]
         if path == "not found":
             missing.append(name)
         elif not name.startswith("/"):  # that is the loader
             found[name] = Path(path)
-    return found, missing
+    return found, list(dict.fromkeys(missing))
 
 
 def libraries(loader: Path, file: Path, folders: Sequence[Path], log: Path) -> dict[str, Path]:
@@ -111,12 +112,17 @@ def libraries(loader: Path, file: Path, folders: Sequence[Path], log: Path) -> d
     folders: looked through before the loader's own
 
     Raises:
-        LabUsageError: some are not there; names them.
+        LabUsageError: some are not there; names them. Or it cannot be loaded at all.
     """
-    said = run([*_started(loader, folders), "--list", file], what=f"finding libraries of {file}", log=log)
+    # as ldd does it: the loader's own --list ends at the first that is missing
+    argv: list[str | Path] = ["env", "LD_TRACE_LOADED_OBJECTS=1", *_started(loader, folders), file]
+    try:
+        said = run(argv, what=f"finding libraries of {file}", log=log)
+    except BenchError as error:
+        raise LabUsageError(f"{file} cannot be loaded here: {error}") from error
     found, missing = listed(said)
     if missing:
-        raise LabUsageError(f"{file} needs {', '.join(missing)}, not found on this controller")
+        raise LabUsageError(f"{file} needs {', '.join(missing)}: not found on this controller")
     return {name: path for name, path in found.items() if not name.startswith("ld-linux")}
 
 

@@ -83,7 +83,7 @@ def recipe(build: DebianQemu) -> Recipe:
 
 
 def with_debian_qemus(catalogue: Catalogue) -> Catalogue:
-    """The catalogue with a recipe for each Debian build in the cache, so that none passes for an old image."""
+    """The catalogue with a recipe for each Debian build in the cache, so that none is an old image."""
     names = {entry.name for entry in catalogue.store.entries() if entry.name.startswith(PREFIX)}
     return catalogue.with_recipes(
         [recipe(DebianQemu(name.removeprefix(PREFIX), "")) for name in sorted(names)]

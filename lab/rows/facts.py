@@ -1,6 +1,6 @@
 """What a bench has, as lab/drivers/capabilities.py judges it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -11,9 +11,15 @@ from lab.errors import BenchError, LabUsageError
 from lab.rows import Case
 
 
-def bench_facts(bench: Bench, agent: HostAgent, probe: Callable[[str], Mapping[str, Any]]) -> dict[str, Any]:
-    """Ask the bench host, and both of its QEMUs.
+def bench_facts(
+    bench: Bench,
+    agent: HostAgent,
+    probe: Callable[[str], Mapping[str, Any]],
+    qemus: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """Ask the bench host, and both QEMUs.
 
+    qemus: their paths there; those of the target file if none are given
     probe: agent.qemu_probe, or one that remembers: it takes a second or two under emulation
     """
     tools = bench.target_file.tools
@@ -21,7 +27,7 @@ def bench_facts(bench: Bench, agent: HostAgent, probe: Callable[[str], Mapping[s
     named = {name: present.get(function.bdf) for name, function in bench.functions.items()}
     return {
         "host": agent.capabilities(),
-        "qemu": shared([probe(path) for path in dict.fromkeys([tools.qemu_old, tools.qemu_new])]),
+        "qemu": shared([probe(path) for path in dict.fromkeys(qemus or [tools.qemu_old, tools.qemu_new])]),
         "functions": named,
         "wires": [name for name, function in bench.functions.items() if function.wire],
         "screens": [name for name in bench.functions if _has_screen(bench, name)],

@@ -28,6 +28,10 @@ ANSWERS = {
         {"name": "448", "members": [{"name": "normal"}, {"name": "cpr-reboot"}, {"name": "cpr-transfer"},
          {"name": "cpr-exec"}], "meta-type": "enum",
          "values": ["normal", "cpr-reboot", "cpr-transfer", "cpr-exec"]}]""",
+    "machines": '[{"hotpluggable-cpus": true, "name": "pc-q35-11.1", "numa-mem-supported": true, '
+    '"cpu-max": 4096, "deprecated": false, "alias": "q35"}, '
+    '{"hotpluggable-cpus": false, "name": "none", "numa-mem-supported": false, "cpu-max": 1, '
+    '"deprecated": false}]',
     "devices": '[{"name": "vhost-vdpa-device-pci", "parent": "pci-device"}, '
     '{"name": "edu", "parent": "pci-device"}]',
     "objects": '[{"name": "iommufd", "parent": "object"}]',
@@ -72,6 +76,7 @@ def test_what_qemu_says_of_itself(script: Script) -> None:
     assert probe(script(qemu())) == {
         "version": "11.1.3",
         "modes": ["cpr-exec", "cpr-reboot", "cpr-transfer", "normal"],
+        "machines": ["none", "pc-q35-11.1"],
         "devices": ["edu", "vhost-vdpa-device-pci"],
         "netdevs": ["hubport", "nic", "none", "tap", "user", "vhost-vdpa"],
         "blockdevs": ["virtio-blk-vhost-vdpa"],

@@ -23,6 +23,7 @@ _ASKED: dict[str, dict[str, Any]] = {
     "capabilities": {"execute": "qmp_capabilities"},
     "version": {"execute": "query-version"},
     "schema": {"execute": "query-qmp-schema"},
+    "machines": {"execute": "query-machines"},
     "devices": {"execute": "qom-list-types", "arguments": {"implements": "device", "abstract": False}},
     "objects": {"execute": "qom-list-types", "arguments": {"implements": "user-creatable"}},
     "chardevs": {"execute": "query-chardev-backends"},
@@ -44,7 +45,7 @@ _NET_CLIENT_DRIVER = {"nic", "hubport"}
 
 
 def probe(path: str, deadline_s: float = DEADLINE_S) -> dict[str, Any]:
-    """{version, modes, devices, netdevs, blockdevs, objects, chardevs}; all but the version are sorted names.
+    """Its version, and sorted names: modes, machines, devices, netdevs, blockdevs, objects, chardevs.
 
     modes:     members of MigMode, those of CPR among them; none before QEMU 8.2
     blockdevs: those of _BLOCKDEVS that it can load
@@ -57,6 +58,7 @@ def probe(path: str, deadline_s: float = DEADLINE_S) -> dict[str, Any]:
     return {
         "version": f"{version['major']}.{version['minor']}.{version['micro']}",
         "modes": _enum(replies["schema"], _MIG_MODE),
+        "machines": _names(replies["machines"]),
         "devices": _names(replies["devices"]),
         "netdevs": _enum(replies["schema"], _NET_CLIENT_DRIVER),
         "blockdevs": [driver for driver in _BLOCKDEVS if not replies[driver].startswith(_NO_DRIVER)],

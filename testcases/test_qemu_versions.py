@@ -1,0 +1,60 @@
+"""A guest goes from one QEMU build to another: the same version, a newer one, an older one.
+
+Claim under test: CPR is a live update of QEMU: new QEMU is another binary (docs/devel/migration/CPR.rst);
+as in any migration the machine type must be the same on both sides (docs/devel/migration/compatibility.rst).
+Builds are named by Debian suite, as its pool drops a version when the next comes: trixie has 10.0, the bench
+host's is that of trixie-backports, forky and sid go on; so the pairs forky/bench and sid/bench are the same
+version or a step up or down, as the day has it. `versions` of the run record says which they were.
+"""
+
+import pytest
+
+from lab.checkers import dma_intact, same_guest, update_refused
+from lab.rows import RESTART
+
+BOTH = pytest.mark.parametrize("iommu", ["type1", "iommufd"], indirect=True)
+BENCH = "host:/usr/bin/qemu-system-x86_64"
+STREAMS = ("nic.to-guest", "nic.from-guest")
+
+
+def pairs(*chosen, nightly=()):
+    """Old and new QEMU, and whether `make test` leaves the pair to nightly runs."""
+    named = {"bench": BENCH, "trixie": "deb:10.0", "forky": "deb:forky", "sid": "deb:sid"}
+    params = [
+        pytest.param(
+            *(named[name] for name in pair),
+            id="-to-".join(pair),
+            marks=[pytest.mark.nightly] if pair in nightly else [],
+        )
+        for pair in (*chosen, *nightly)
+    ]
+    return pytest.mark.parametrize("qemu_old, qemu_new", params, indirect=True)
+
+
+@BOTH
+@pairs(("bench", "sid"), nightly=[("sid", "bench"), ("forky", "bench"), ("bench", "forky"), ("forky", "sid")])
+def test_dma_survives(load, update, verdict, claims):
+    """The NIC's DMA goes on from one build to the other, and the guest sees the machine that it booted on."""
+    with load() as running:
+        running.settle()
+        with update():
+            running.settle()
+
+    verdict(*claims())
+
+
+@BOTH
+@pytest.mark.parametrize("needed_mode", [RESTART], ids=["any mode"])
+@pairs(("trixie", "bench"))
+def test_a_mode_that_old_qemu_lacks_is_refused(load, update, verdict):
+    """QEMU 10.0 has no cpr-exec: it says so, and the guest runs on with its DMA."""
+    with load() as running:
+        running.settle()
+        with update():
+            running.settle()
+
+    verdict(
+        update_refused("does not accept value 'cpr-exec'|Parameter 'cpr-exec"),
+        same_guest(),
+        *(dma_intact(stream) for stream in STREAMS),
+    )
