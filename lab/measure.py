@@ -13,6 +13,7 @@ import numpy as np
 from lab.checkers.clocks import to_source
 from lab.checkers.findings import Findings
 from lab.checkers.pauses import pauses
+from lab.checkers.phases import phases
 from lab.checkers.tables import PINS, whole
 from lab.checkers.updates import Update, updates
 from lab.stream_numbers import blocks_inside, in_flight_at_pause, share_with_dma, table
@@ -24,16 +25,18 @@ from lab.timeline import Timeline
 class Measurement:
     """One number.
 
-    clock: by whose time it was taken: controller, host, guest, far, qemu
+    clock:      by whose time it was taken: controller, host, guest, far, qemu
+    resolution: what this clock cannot tell apart, in the same unit, measured; None if nobody knows
     """
 
     name: str
     value: float
     unit: str
     clock: str
+    resolution: float | None = None
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
 
 def measure(timeline: Timeline) -> list[Measurement]:
@@ -49,7 +52,12 @@ def _updates(timeline: Timeline) -> Iterator[Measurement]:
         took_s = (update.end.t_ns - update.invoke.t_ns) / 1e9
         yield Measurement(f"{update.name}: invoke to {update.outcome}", took_s, "s", "controller")
         for pause in pauses(timeline, update):
-            yield Measurement(f"{update.name}: pause, {pause.name}", pause.seconds, "s", pause.clock)
+            name = f"{update.name}: pause, {pause.name}"
+            yield Measurement(name, pause.seconds, "s", pause.clock, pause.resolution_s)
+        for phase in phases(timeline, update):
+            if phase.seconds is not None:
+                name, error_s = f"{update.name}: phase, {phase.name}", 2 * phase.error_ns / 1e9
+                yield Measurement(name, phase.seconds, "s", phase.clock, error_s)
 
 
 def _stream(timeline: Timeline, stream: StreamFacts) -> Iterator[Measurement]:

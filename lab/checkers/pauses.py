@@ -6,15 +6,22 @@ guest's clock may stand still with the guest, so a gap in guest time is only a l
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from lab.checkers.clocks import span
 from lab.checkers.findings import Findings
-from lab.checkers.tables import ascending, longest_gap_ns, whole
+from lab.checkers.phases import EXEC, vcpu_gap
+from lab.checkers.tables import Column, ascending, longest_gap_ns, whole
 from lab.checkers.updates import Update
 from lab.streams import GUEST, stream, streams
 from lab.timeline import Event, Timeline
 
 BEFORE_NS = 100_000_000
 SETTLE_NS = 1_000_000_000
+ORDINARY_NS = 3_000_000_000
+"""So long before an update a clock's ordinary gaps are looked at: they are what it cannot resolve."""
+STAMP_S = 1e-6
+"""QEMU's stamps are in whole microseconds."""
 """Frames wait in rings and sockets: the longest gap may begin before invoke and end after ok."""
 LINES = "chardev.stream-fd"
 """What is watched where no far end is: the connection that QEMU 11.1.3 keeps over an update."""
@@ -27,11 +34,14 @@ class Pause:
 
     name:  what was watched
     clock: whose time it is
+    resolution_s: the longest such gap that was seen without an update, or what a stamp is rounded to; None if
+                  nobody knows
     """
 
     name: str
     seconds: float
     clock: str
+    resolution_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,7 @@ def pauses(timeline: Timeline, update: Update) -> list[Pause]:
         *(table_pause(timeline, update, sign.clock, sign.table, sign.name) for sign in signs),
         *(table_pause(timeline, update, "guest", s.received, f"{s} received") for s in inside),
         _heartbeat(timeline, update),
+        _vcpu(timeline, update),
         _stop_to_resume(timeline, update),
         _stop_to_running(timeline, update),
         _exec_to_greeting(timeline, update),
@@ -91,7 +102,26 @@ def table_pause(timeline: Timeline, update: Update, source: str, table: str, nam
     if columns is None or at is None or not ascending(columns["t_ns"]):
         return None
     gap_ns = longest_gap_ns(columns["t_ns"], at.start_ns - at.error_ns, at.end_ns + at.error_ns)
-    return None if gap_ns is None else Pause(name, gap_ns / _NS_PER_S, source)
+    if gap_ns is None:
+        return None
+    return Pause(name, gap_ns / _NS_PER_S, source, _ordinary_s(timeline, update, source, columns["t_ns"]))
+
+
+def _ordinary_s(timeline: Timeline, update: Update, source: str, t_ns: Column) -> float | None:
+    """The longest gap in a table in the seconds before an update, while its load had settled."""
+    at = span(timeline, source, update.invoke.t_ns - ORDINARY_NS, update.invoke.t_ns - BEFORE_NS)
+    if at is None:
+        return None
+    first, last = np.searchsorted(t_ns, [at.start_ns, at.end_ns])
+    return float(np.diff(t_ns[first:last]).max()) / _NS_PER_S if last - first > 1 else None
+
+
+def _vcpu(timeline: Timeline, update: Update) -> Pause | None:
+    gap = vcpu_gap(timeline, update)
+    if gap is None:
+        return None
+    ordinary_s = None if gap.ordinary_ns is None else gap.ordinary_ns / _NS_PER_S
+    return Pause(f"KVM exit to entry of vCPU {gap.vcpu}", gap.seconds, "host", ordinary_s)
 
 
 def _heartbeat(timeline: Timeline, update: Update) -> Pause | None:
@@ -101,7 +131,11 @@ def _heartbeat(timeline: Timeline, update: Update) -> Pause | None:
     beats = timeline.of("guest.heartbeat")
     during = [e for e in beats if at.start_ns <= int(e.data["t_src_ns"]) <= at.end_ns]
     gaps = [int(e.data["longest_gap_ns"]) for e in during]
-    return Pause("guest heartbeat", max(gaps) / _NS_PER_S, "guest") if gaps else None
+    if not gaps:
+        return None
+    before = [e for e in beats if at.start_ns - ORDINARY_NS <= int(e.data["t_src_ns"]) < at.start_ns]
+    ordinary = [int(e.data["longest_gap_ns"]) / _NS_PER_S for e in before]
+    return Pause("guest heartbeat", max(gaps) / _NS_PER_S, "guest", max(ordinary, default=None))
 
 
 def _stop_to_resume(timeline: Timeline, update: Update) -> Pause | None:
@@ -109,7 +143,7 @@ def _stop_to_resume(timeline: Timeline, update: Update) -> Pause | None:
     if stop is None or resume is None or "t_host_ns" not in stop.data or "t_host_ns" not in resume.data:
         return None
     gap_ns = int(resume.data["t_host_ns"]) - int(stop.data["t_host_ns"])
-    return Pause("QMP STOP to RESUME", gap_ns / _NS_PER_S, "host")
+    return Pause("QMP STOP to RESUME", gap_ns / _NS_PER_S, "host", STAMP_S)
 
 
 def _stop_to_running(timeline: Timeline, update: Update) -> Pause | None:
@@ -126,7 +160,7 @@ def _stop_to_running(timeline: Timeline, update: Update) -> Pause | None:
 
 def _exec_to_greeting(timeline: Timeline, update: Update) -> Pause | None:
     during = timeline.events[update.invoke.index : update.until]
-    execs = [e for e in during if e.kind == "trace.event" and "exec" in str(e.data.get("name"))]
+    execs = [e for e in during if e.kind == "trace.event" and e.data.get("name") == EXEC]
     greeted = [e for e in during if e.kind == "qmp.connected" and e.data.get("side") == "new"]
     if not execs or not greeted:
         return None

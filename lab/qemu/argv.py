@@ -26,6 +26,8 @@ class GuestConfig:
     kernel_args:    appended to the guest kernel's command line
     viommu:         whether it has an IOMMU of its own (an emulated Intel one)
     memory:         what its RAM is made of
+    container:      name of the one on the bench host that its QEMU runs in; "" for none
+    extra:          further words, like those that QEMU traces by
     """
 
     kernel: str
@@ -41,6 +43,8 @@ class GuestConfig:
     viommu: bool = False
     memory: Memory = MEMFD
     log_dir: str = ""
+    container: str = ""
+    extra: tuple[str, ...] = ()
 
     @property
     def qmp_path(self) -> str:
@@ -92,6 +96,7 @@ class GuestConfig:
             *self._ports(),
             *self._devices(),
             *self.memory.devices(new=new),
+            *self.extra,
         ]
 
     def incoming(self, qemu: str) -> list[str]:

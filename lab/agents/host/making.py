@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from . import binding, disk, hostmem, mdev, sriov, tap, trace, vdpa, vduse
+from . import binding, container, disk, hostmem, mdev, probes, sriov, tap, trace, vdpa, vduse
 from .journal import Journal, Undo
 from .sysfs import Sysfs
 
@@ -14,7 +14,9 @@ def undo_table(sysfs: Sysfs) -> dict[str, Undo]:
         binding.KIND: lambda entry: binding.undo(sysfs, entry),
         hostmem.MOUNT: lambda entry: hostmem.undo_mount(sysfs, entry),
         hostmem.SETTING: lambda entry: hostmem.undo_setting(sysfs, entry),
+        container.KIND: lambda entry: container.undo(sysfs, entry),
         mdev.KIND: lambda entry: mdev.undo(sysfs, entry),
+        probes.KIND: probes.remove,
         sriov.KIND: lambda entry: sriov.undo(sysfs, entry),
         tap.KIND: lambda entry: tap.undo(sysfs, entry),
         trace.KIND: trace.remove,

@@ -1,4 +1,4 @@
-"""The trace witness: IOMMU events and execs, out of an ftrace instance of our own.
+"""The trace witness: IOMMU events, execs and the gaps of vCPUs, out of an ftrace instance of our own.
 
 Source: Linux Documentation/trace/ftrace.rst (instances, trace_pipe, trace_marker), trace/events.rst.
 """
@@ -8,22 +8,32 @@ import re
 import select
 import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..rpc import AgentError, Wire
+from . import probes, vcpu_gaps
 from .journal import Entry, Journal
+
+_T = TypeVar("_T")
 
 TRACEFS = Path("/sys/kernel/tracing")
 KIND = "trace.instance"
 EVENTS = ("iommu", "sched/sched_process_exec")
 """Folders below events/ that are switched on."""
 
+EXTRAS = ("sched/sched_prepare_exec", probes.GROUP)
+"""Those that a kernel may not have: the last moment of the old program (Linux 6.10), and our kprobes."""
+
 FORWARDED = 200
 """Of each kind of event so many are sent one by one; all are counted."""
+
+ORDINARY_S = 0.2
+"""So long after an update the vCPUs' ordinary gaps are looked at: what the clock cannot resolve."""
 
 _MARK = "tracing_mark_write"
 _AWAKE_S = 5.0
@@ -47,7 +57,11 @@ class TraceLine:
     @property
     def fields(self) -> dict[str, str]:
         """The event's key=value pairs, who caused it, and its whole text."""
-        return dict(re.findall(r"(\w+)=(\S+)", self.text)) | {"task": self.task, "text": self.text}
+        return (
+            {"pid": str(self.pid)}
+            | dict(re.findall(r"(\w+)=(\S+)", self.text))
+            | {"task": self.task, "text": self.text}
+        )
 
 
 def parsed(line: str) -> TraceLine | None:
@@ -66,12 +80,16 @@ def lost(stats: Iterable[str]) -> int:
 
 def remove(entry: Entry) -> None:
     """Undo KIND."""
+    vcpu_gaps.switch_off(Path(entry.what))
     with suppress(FileNotFoundError):
         Path(entry.what).rmdir()
 
 
 class TraceWatch:
     """Traces from construction to `stop`: event "trace.event" each, "trace.close" with the counts at the end.
+
+    Before that "trace.vcpu_gap" {vcpu, gap_ns, end_ns, entries, ordinary_ns}, the longest time that each vCPU
+    did not run. What this kernel cannot trace is named in "trace.open" {missing: {what: reason}}.
 
     That it was awake is proved: a marker written at the start and one at the end must come back.
 
@@ -86,29 +104,33 @@ class TraceWatch:
         self._marks: set[str] = set()
         self._marked = threading.Condition()
         self._stop = threading.Event()
+        self._missing: dict[str, str] = {}
+        self._probes = self._optional("kprobes", lambda: probes.define(journal, tracefs))
         self._entry = journal.begin(KIND, str(self._folder), {}, {})
         try:
             self._systems = self._switch_on()
             self._pipe = os.open(self._folder / "trace_pipe", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
-            with suppress(AgentError, OSError):
-                journal.undo(self._entry)
+            self._undo()
             raise AgentError(
                 f"cannot trace: {error}; is tracefs mounted on {tracefs}, are we root?"
             ) from None
         self._thread = threading.Thread(target=self._run, name="trace", daemon=True)
         self._thread.start()
-        wire.event("trace.open", update=update)
+        wire.event("trace.open", update=update, missing=self._missing)
         self._prove_awake("open")
 
     def stop(self) -> dict[str, Any]:
         """End; everything traced until now is sent when this returns {counts, lost}."""
         self._prove_awake("close")
+        self._tell_gaps()
         self.abandon()
         counts = {name: n for name, n in self._counts.items() if name != _MARK}
         stats = [path.read_text() for path in self._folder.glob("per_cpu/cpu*/stats")]
         report = {"counts": counts, "lost": lost(stats)}
         self._journal.undo(self._entry)
+        if self._probes is not None:
+            self._journal.undo(self._probes)
         self._wire.event("trace.close", update=self._update, **report)
         return report
 
@@ -117,6 +139,31 @@ class TraceWatch:
         self._stop.set()
         self._thread.join(2.0)
 
+    def _undo(self) -> None:
+        for entry in (self._entry, self._probes):
+            with suppress(AgentError, OSError):
+                if entry is not None:
+                    self._journal.undo(entry)
+
+    def _optional(self, what: str, do: Callable[[], _T]) -> _T | None:
+        try:
+            return do()
+        except OSError as error:
+            self._missing[what] = str(error)
+            return None
+
+    def _tell_gaps(self) -> None:
+        if "vcpu_gaps" in self._missing:
+            return
+        longest = vcpu_gaps.read(self._folder)
+        vcpu_gaps.clear(self._folder)
+        self._stop.wait(ORDINARY_S)
+        ordinary = {gap["vcpu"]: gap["gap_ns"] for gap in vcpu_gaps.read(self._folder)}
+        for gap in longest:
+            self._wire.event(
+                "trace.vcpu_gap", update=self._update, ordinary_ns=ordinary.get(gap["vcpu"]), **gap
+            )
+
     def _switch_on(self) -> Mapping[str, str]:
         """Make the instance, switch its events on, and return event name -> "system:name"."""
         with suppress(FileExistsError):
@@ -124,11 +171,17 @@ class TraceWatch:
         (self._folder / "trace_clock").write_text("mono")
         systems: dict[str, str] = {}
         for event in EVENTS:
-            enabled = self._folder / "events" / event
-            (enabled / "enable").write_text("1")
-            names = [enabled] if "/" in event else [path for path in enabled.iterdir() if path.is_dir()]
-            systems |= {path.name: f"{path.parent.name}:{path.name}" for path in names}
+            systems |= self._enable(event)
+        for event in EXTRAS:
+            systems |= self._optional(event, partial(self._enable, event)) or {}
+        self._optional("vcpu_gaps", lambda: vcpu_gaps.switch_on(self._folder))
         return systems
+
+    def _enable(self, event: str) -> dict[str, str]:
+        enabled = self._folder / "events" / event
+        (enabled / "enable").write_text("1")
+        names = [enabled] if "/" in event else [path for path in enabled.iterdir() if path.is_dir()]
+        return {path.name: f"{path.parent.name}:{path.name}" for path in names}
 
     def _prove_awake(self, when: str) -> None:
         mark = f"cprlab {when} {self._update}"
