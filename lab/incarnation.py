@@ -61,7 +61,9 @@ class Incarnations:
         if self._number == 1:
             self._undo.callback(self.host.run, ["rm", "-rf", config.run_dir])
         argv = [*wrapper, *config.argv(qemu, new=self._number > 1), *incoming]
-        spawned = self.agent.spawn("qemu", argv, sockets=["stream-fd"], taps=config.taps)
+        spawned = self.agent.spawn(
+            "qemu", argv, sockets=["stream-fd"], taps=config.taps, container=config.container
+        )
         self.evidence.record("qemu.start", argv=list(spawned.argv), pid=spawned.pid)
         self._undo.callback(self._end, spawned.pid)
         if self._number == 1:

@@ -10,6 +10,7 @@ from typing import Any
 
 from lab.checkers.accounting import accounting_kept
 from lab.checkers.chardevs import ChardevGrade
+from lab.checkers.container import ContainerKept
 from lab.checkers.device import device_not_reset
 from lab.checkers.display import FramesShown
 from lab.checkers.dma import DmaIntact
@@ -37,6 +38,7 @@ __all__ = [
     "accounting_kept",
     "as_json",
     "chardev_grade",
+    "container_kept",
     "device_not_reset",
     "dma_intact",
     "frames_shown",
@@ -63,6 +65,7 @@ __all__ = [
 
 # called like functions in a test case: dma_intact("nic.to-guest"), guest_pause_below(seconds=2)
 chardev_grade = ChardevGrade
+container_kept = ContainerKept
 dma_intact = DmaIntact
 frames_shown = FramesShown
 guest_pause_below = GuestPauseBelow
@@ -81,6 +84,7 @@ update_refused = UpdateRefused
 
 CONFIGURED: Mapping[str, type[Any]] = {
     "chardev_grade": ChardevGrade,
+    "container_kept": ContainerKept,
     "dma_intact": DmaIntact,
     "frames_shown": FramesShown,
     "guest_pause_below": GuestPauseBelow,

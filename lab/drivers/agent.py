@@ -216,14 +216,41 @@ class HostAgent:
         env: Mapping[str, str] | None = None,
         sockets: Sequence[str] = (),
         taps: Sequence[str] = (),
+        container: str = "",
     ) -> Spawned:
         """Start a process; "{fd:NAME}" in argv becomes its descriptor of the socket NAME.
 
         "{fd:tap:NAME}" becomes that of the tap NAME, made by `tap_create`.
+        container: one made by `container_create`, which it is started in; "" for none
         """
-        files = {"sockets": list(sockets), "taps": list(taps)}
+        files = {"sockets": list(sockets), "taps": list(taps), "container": container}
         reply = self._dict("spawn", name=name, argv=list(argv), env=dict(env or {}), **files)
         return Spawned(reply["pid"], reply["fds"], tuple(reply["argv"]), reply["log"])
+
+    def container_create(
+        self,
+        name: str,
+        *,
+        memory_bytes: int,
+        memlock_bytes: int,
+        writable: Sequence[str] = (),
+        readable: Sequence[str] = (),
+    ) -> dict[str, Any]:
+        """Start a container with an agent in it: {id, init, init_inside}."""
+        limits = {"memory_bytes": memory_bytes, "memlock_bytes": memlock_bytes}
+        folders = {"writable": list(writable), "readable": list(readable)}
+        return self._dict("container_create", 60.0, name=name, **limits, **folders)
+
+    def container_look(self, name: str, pid: int, *, begin: bool = False) -> dict[str, Any]:
+        """A container and where process `pid` is; begin: count its peaks anew from here."""
+        return self._dict("container_look", name=name, pid=pid, begin=begin)
+
+    def container_call(self, name: str, request: str, patience_s: float, args: Mapping[str, Any]) -> Any:
+        """Ask the agent in a container."""
+        return self.link.call("container_call", patience_s, name=name, request=request, args=dict(args))
+
+    def container_remove(self, name: str) -> None:
+        self.link.call("container_remove", timeout_s=60, name=name)
 
     def reap(self, pid: int, wait_s: float = 10.0) -> dict[str, Any]:
         """Wait for the end of a spawned process: {status, signal}, one of them None."""

@@ -12,6 +12,7 @@ from lab.qemu.argv import STREAM_FD, STREAM_PATH
 from lab.timeline import Recorder
 from lab.witnesses.chardev import ChardevStream, GuestEnd, HostEnd
 from lab.witnesses.clock import sync
+from lab.witnesses.container import ContainerLink, container, container_stream
 from lab.witnesses.device import device
 from lab.witnesses.interrupts import interrupts
 from lab.witnesses.kmsg import kmsg
@@ -49,12 +50,14 @@ class Watch:
         recorder: Recorder,
     ) -> Iterator["Watch"]:
         """Start everything that watches throughout, and open the first epoch."""
-        epochs = Epochs(recorder, [agent.link, guest.link, *far.values()])
+        inside = [ContainerLink(agent, name)] if (name := guest.config.container) else []
+        epochs = Epochs(recorder, [agent.link, guest.link, *inside, *far.values()])
         with ExitStack() as stack:
             stack.enter_context(kmsg(agent, recorder))
             stack.enter_context(pins(agent, recorder, guest.pid))
             guest.link.call("heartbeat_start")
             streams = _streams(agent, guest, recorder)
+            streams += [container_stream(agent, link, recorder) for link in inside]
             watch = cls(agent, guest, far, functions, recorder, epochs, streams)
             guest.followers.append(watch.follow)
             epochs.open_next()
@@ -107,6 +110,8 @@ class Watch:
         memory(self.agent, self.recorder, pid, of, size_mib, when=when, update=update)
         if of.balloon:
             balloon(self.guest.monitor, self.recorder, when=when, update=update)
+        if name := self.guest.config.container:
+            container(self.agent, self.recorder, name, pid, when=when, update=update)
         self._interrupts(when, update)
         for bdf in self.functions:
             device(self.agent, self.recorder, bdf, when=when, update=update)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from ..rpc import AgentError, Wire
 from . import backing, binding, device, functions, procfs, qemu_probe, trace, vduse
 from .capabilities import capabilities, qemu_version
+from .container import Containers
 from .epoch import Epoch
 from .journal import Journal
 from .kmsg import KmsgWatch
@@ -62,6 +63,7 @@ class HostAgent:
         self._streams: dict[str, ChardevStream] = {}
         self._journal = Journal(state / "journal.jsonl", undo_table(self._sysfs))
         self._taps = Taps(self._sysfs, self._journal)
+        self._containers = Containers(self._spawner, self._journal)
         self._restored: list[dict[str, Any]] = []
         with suppress(AgentError):  # not root: what needs the journal will say so
             self._journal.load()
@@ -72,6 +74,7 @@ class HostAgent:
         return {
             **{name: getattr(self, name) for name in _CALLS},
             **making(self._sysfs, self._journal, self._taps),
+            **self._containers.calls(),
             "capabilities": lambda: capabilities(self._sysfs),
             "functions": lambda: functions.functions(self._sysfs),
             "qemu_version": qemu_version,
@@ -125,8 +128,10 @@ class HostAgent:
         env: Mapping[str, str] | None = None,
         sockets: Sequence[str] = (),
         taps: Sequence[str] = (),
+        container: str = "",
     ) -> dict[str, Any]:
-        return self._spawner.spawn(name, argv, env, sockets, self._taps.descriptors(taps))
+        inside = self._containers.get(container) if container else None
+        return self._spawner.spawn(name, argv, env, sockets, self._taps.descriptors(taps), inside)
 
     def reap(self, pid: int, wait_s: float = 10.0) -> dict[str, Any]:
         ended = self._spawner.child(pid).reap(wait_s)
@@ -193,6 +198,7 @@ class HostAgent:
         for watch in [*self._watches.values(), *self._streams.values()]:
             watch.abandon()
         self._taps.close()
+        self._containers.close()
         errors += [
             f"{undone['what']}: {undone['error']}" for undone in self._journal.undo_all() if "error" in undone
         ]

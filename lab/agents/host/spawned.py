@@ -9,8 +9,9 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..rpc import AgentError, Wire
 from .qemu_trace import stamped, traced
@@ -24,11 +25,21 @@ _EXEC_S = 10.0
 _LOOK_S = 0.02
 
 
+class Inside(Protocol):
+    """Where a process is started: `container.Container`."""
+
+    def entering(self, argv: Sequence[str], fds: Sequence[int], pid_file: Path) -> list[str]: ...
+
+
 class Child:
-    """One process; cpr-exec keeps its PID and its stderr, so this stands for all QEMUs of that PID."""
+    """One process; cpr-exec keeps its PID and its stderr, so this stands for all QEMUs of that PID.
+
+    pid: its own; of a process in a container, `process` only waits for it and passes its end on
+    """
 
     def __init__(self, name: str, process: "subprocess.Popen[bytes]", log: Path, wire: Wire) -> None:
         self.name, self.process, self.log = name, process, log
+        self.pid = process.pid
         self._wire = wire
         self._ended = threading.Event()
         self._reader = threading.Thread(target=self._read, name=f"{name} output", daemon=True)
@@ -36,20 +47,34 @@ class Child:
         threading.Thread(target=self._wait, name=f"{name} end", daemon=True).start()
 
     def kill(self, timeout_s: float = 10.0) -> dict[str, Any]:
-        """Kill its process group, and wait until it is gone.
+        """Kill its process group, or in a container the process; and wait until it is gone.
 
         Raises:
             AgentError: if it does not end, as a process that hangs in the kernel.
         """
         if not self._ended.is_set():
-            os.killpg(self.process.pid, signal.SIGKILL)
+            if self.pid == self.process.pid:
+                os.killpg(self.pid, signal.SIGKILL)
+            else:
+                with suppress(ProcessLookupError):  # it has just ended
+                    os.kill(self.pid, signal.SIGKILL)
         return self.reap(timeout_s)
 
     def reap(self, timeout_s: float) -> dict[str, Any]:
         """Wait for its end: {status} or {signal}, None the other."""
         if not self._ended.wait(timeout_s):
-            raise AgentError(f"{self.name} (pid {self.process.pid}) still runs after {timeout_s:g} s")
-        return ending(self.process.returncode)
+            raise AgentError(f"{self.name} (pid {self.pid}) still runs after {timeout_s:g} s")
+        return self._ending()
+
+    def starts(self, program: str, pid_file: Path) -> bool:
+        """Whether a process in a container has become this program, so that its PID is ours; or has ended."""
+        with suppress(FileNotFoundError, ProcessLookupError, ValueError):  # crun writes it when it is there
+            pid = int(pid_file.read_text())
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if command[0] == program.encode():
+                self.pid = pid
+                return True
+        return self._ended.is_set()
 
     def made(self, path: Path, timeout_s: float) -> bool:
         """Whether it has made a socket within a time, and while it runs."""
@@ -76,7 +101,7 @@ class Child:
         t_ns = time.monotonic_ns()
         if (event := traced(text)) is not None:
             # asked for by -trace: evidence of when, and no complaint
-            self._wire.event("qemu.trace", pid=self.process.pid, t_src_ns=t_ns, **event)
+            self._wire.event("qemu.trace", pid=self.pid, t_src_ns=t_ns, **event)
             return
         text = stamped(text)[1]
         self._wire.event("log", where="qemu", process=self.name, level="stderr", text=text, t_src_ns=t_ns)
@@ -89,10 +114,15 @@ class Child:
         self._wire.event(
             "host.exit",
             name=self.name,
-            pid=self.process.pid,
+            pid=self.pid,
             t_src_ns=t_ns,
-            **ending(self.process.returncode),
+            **self._ending(),
         )
+
+    def _ending(self) -> dict[str, Any]:
+        code = self.process.returncode
+        # crun(1) ends with 128 + the number of the signal that ended the process; QEMU never does by itself
+        return ending(128 - code if self.pid != self.process.pid and code > 128 else code)
 
 
 def ending(returncode: int) -> dict[str, Any]:
@@ -120,6 +150,7 @@ class Spawner:
         env: Mapping[str, str] | None = None,
         sockets: Sequence[str] = (),
         taps: Mapping[str, int] | None = None,
+        inside: Inside | None = None,
     ) -> dict[str, Any]:
         """Start a process in a session of its own; "{fd:NAME}" in argv becomes the number it inherits.
 
@@ -127,7 +158,8 @@ class Spawner:
         keeps it under the same number.
 
         env is added to the agent's own environment. The reply says {pid, fds: {name: number}, argv, log}.
-        taps: name -> the agent's descriptor, which it keeps
+        taps:   name -> the agent's descriptor, which it keeps
+        inside: the container it is started in, with the container's environment
 
         Raises:
             AgentError: if the program cannot be started.
@@ -140,7 +172,7 @@ class Spawner:
             for fd_name, fd in given.items():
                 fds[fd_name] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_FD + len(fds))
             filled = [_filled(word, fds) for word in argv]
-            child = self._start(name, filled, env or {}, list(fds.values()))
+            child = self._start(name, filled, env or {}, list(fds.values()), inside)
         except OSError as error:
             _close([ours for ours, _ in pairs.values()])
             raise AgentError(
@@ -153,7 +185,7 @@ class Spawner:
         for socket_name, (ours, _) in pairs.items():
             # a stream may hold the one before: it closes it when it moves on
             self.sockets[socket_name] = ours
-        return {"pid": child.process.pid, "fds": fds, "argv": filled, "log": str(child.log)}
+        return {"pid": child.pid, "fds": fds, "argv": filled, "log": str(child.log)}
 
     def child(self, pid: int) -> Child:
         """Raises AgentError for a process that this agent did not start."""
@@ -174,14 +206,23 @@ class Spawner:
                 errors.append(str(error))
         return errors
 
-    def _start(self, name: str, argv: Sequence[str], env: Mapping[str, str], fds: Sequence[int]) -> Child:
+    def _start(
+        self,
+        name: str,
+        argv: Sequence[str],
+        env: Mapping[str, str],
+        fds: Sequence[int],
+        inside: Inside | None,
+    ) -> Child:
         # setpriv execs the program, so the PID is the program's; it dies even if SIGKILL ends the agent
         setpriv = shutil.which("setpriv")
         prefix = [setpriv, "--pdeathsig", "KILL", "--"] if setpriv else []
         if shutil.which(argv[0], path=env.get("PATH")) is None:
             raise FileNotFoundError(f"there is no program {argv[0]!r}")
+        pid_file = self._folder / f"{name}-{len(self.children)}.pid"
+        command = inside.entering(argv, fds, pid_file) if inside else argv
         process = subprocess.Popen(
-            [*prefix, *argv],
+            [*prefix, *command],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -190,11 +231,14 @@ class Spawner:
             start_new_session=True,
         )
         child = Child(name, process, self._folder / f"{name}-{process.pid}.log", self._wire)
-        self.children[process.pid] = child
         if setpriv:
             # until setpriv has asked for it, the end of the agent would not be the end of the process
             what = f"{name} (pid {process.pid}) is still setpriv"
             wait_until(lambda: _has_left(process.pid, setpriv), _EXEC_S, lambda: what)
+        if inside:
+            what = f"{name} is not in its container"
+            wait_until(lambda: child.starts(argv[0], pid_file), _EXEC_S, lambda: what)
+        self.children[child.pid] = child
         return child
 
 
