@@ -14,7 +14,8 @@ QUIET_S = 1.5
 """Rows come four times a second: when none came for so long, nothing is in flight."""
 DRAIN_TIMEOUT_S = 30.0
 START_TIMEOUT_S = 60.0
-REACH_TIMEOUT_S = 10.0
+REACH_TIMEOUT_S = 20.0
+"""A guest that lives may need so long: 17 s were seen to stop a load, nested on a controller under load."""
 LOST_TIMEOUT_S = 1.0
 """For an agent that did not answer last time."""
 SETTLED_S = 2.0
