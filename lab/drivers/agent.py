@@ -262,6 +262,10 @@ class HostAgent:
     def process(self, pid: int) -> dict[str, Any]:
         return self._dict("process", pid=pid)
 
+    def footprint(self, pid: int) -> dict[str, Any]:
+        """See lab/agents/host/footprint.py."""
+        return self._dict("footprint", pid=pid)
+
     def pfns(
         self, pid: int, offsets: Sequence[int], hint: str = "memfd:", size: int | None = None
     ) -> list[list[int]]:

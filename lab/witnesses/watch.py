@@ -14,6 +14,7 @@ from lab.witnesses.chardev import ChardevStream, GuestEnd, HostEnd
 from lab.witnesses.clock import sync
 from lab.witnesses.container import ContainerLink, container, container_stream
 from lab.witnesses.device import device
+from lab.witnesses.footprint import footprint
 from lab.witnesses.interrupts import interrupts
 from lab.witnesses.kmsg import kmsg
 from lab.witnesses.memory import balloon, memory
@@ -74,9 +75,12 @@ class Watch:
     def update(self, number: int) -> Iterator[None]:
         """Ask the witnesses before an update, and after it once the load has settled inside."""
         self._snapshots("before", number)
+        if number == 1:
+            footprint(self.agent, self.recorder, self.guest.pid, update=0)
         yield
         self.report_streams(update=number, drain=False)
         self._snapshots("after", number)
+        footprint(self.agent, self.recorder, self.guest.pid, update=number)
 
     @contextmanager
     def traced(self, number: int) -> Iterator[None]:

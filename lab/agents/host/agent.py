@@ -16,6 +16,7 @@ from . import backing, binding, device, functions, procfs, qemu_probe, trace, vd
 from .capabilities import capabilities, qemu_version
 from .container import Containers
 from .epoch import Epoch
+from .footprint import footprint
 from .journal import Journal
 from .kmsg import KmsgWatch
 from .making import making, undo_table
@@ -83,6 +84,7 @@ class HostAgent:
             "wall_clock": wall_clock,
             "process": procfs.process,
             "pfns": procfs.pfns,
+            "footprint": footprint,
             "memory_backing": backing.backing,
             "interrupts": device.interrupts,
             "medium_read": partial(read_medium, self._wire),
