@@ -170,10 +170,12 @@ class GuestLink:
 
     def _look_after(self) -> None:
         with self._lock:
-            if self._resumed:
+            if self._resumed and not self._requests:
                 self._acknowledge()
             else:
-                # the guest may not have been there yet, or not have noticed the connection
+                # the guest may not have been there yet, or not have noticed the connection; or it slept, and
+                # saw an end of it where there was none here (Linux virtio_console, suspend to RAM)
+                self._resumed = False
                 self._ask_to_resume()
 
     def _line(self, line: bytes) -> None:

@@ -11,7 +11,9 @@ import pytest
 pytestmark = pytest.mark.parametrize("mode", ["cpr-reboot"], indirect=True)
 
 
-@pytest.mark.parametrize("row, iommu", [("nic", "type1"), ("nic", "iommufd"), ("nvme", "iommufd")], indirect=True)
+@pytest.mark.parametrize(
+    "row, iommu", [("nic", "type1"), ("nic", "iommufd"), ("nvme", "iommufd")], indirect=True
+)
 def test_the_guest_survives(load, update, verdict, claims):
     """The guest sleeps, wakes up in new QEMU, and its load goes on."""
     with load() as running:

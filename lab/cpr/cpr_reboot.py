@@ -6,14 +6,17 @@ capability x-ignore-shared is set. Between the two halves a host may be rebooted
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from lab.cpr.steps import set_capabilities, wait_for_migration, wait_for_status
+from lab.errors import OutcomeUnknown
 from lab.guest import Guest
 from lab.incarnation import Incarnation
 from lab.qemu.monitor import Monitor
 from lab.timeline import Recorder
 
+ANSWER_S = 3.0
 SUSPENDED = ("suspended",)
 LOADED = ("suspended", "running")
 """Runstates of a guest that was loaded: as it was saved."""
@@ -54,8 +57,9 @@ class CprReboot:
             self._load(monitor, old)
 
     def _suspend(self, recorder: Recorder, update: int) -> None:
-        """The guest agent answers before the guest sleeps; QEMU says when it does."""
-        self.guest.link.call("suspend")
+        """QEMU says when the guest sleeps; that its agent was told so may be heard before or after."""
+        with suppress(OutcomeUnknown):
+            self.guest.link.call("suspend", ANSWER_S)
         wait_for_status(self.guest.monitor, SUSPENDED, self.timeout_s, "the guest's suspend to RAM")
         recorder.record("guest.suspended", update=update)
 

@@ -10,7 +10,7 @@ from ..loop import NEVER, Loop
 from ..rpc import AgentError, Wire
 
 STATE = Path("/sys/power/state")
-ANSWER_NS = 200_000_000
+ANSWER_NS = 1_000_000_000
 """The call is answered before the guest sleeps; an answer that is not out by then comes after it."""
 
 
