@@ -15,6 +15,7 @@ pytest_plugins = [
     "fixtures.guest",
     "fixtures.load",
     "fixtures.update",
+    "fixtures.pause",
 ]
 
 
@@ -27,6 +28,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             help=f"{what} this QEMU: a file or folder here, deb:VERSION, or host:PATH on the bench host",
         )
     group.addoption("--updates", type=int, default=3, metavar="N", help="updates in a row (default: 3)")
+    group.addoption("--pause-points", metavar="NAMES", default="", help="of `cprlab pause`, apart by commas")
+    modes = "cpr-exec,cpr-transfer"
+    group.addoption("--pause-modes", metavar="NAMES", default=modes, help=f"in turns (default: {modes})")
+    group.addoption("--pause-repeats", type=int, default=5, metavar="N", help="of each mode (default: 5)")
     group.addoption(
         "--seed", type=int, default=1, metavar="N", help="seed of the load's content (default: 1)"
     )

@@ -32,6 +32,7 @@ class Evidence:
         self._last_logs: dict[str, str] = {}
         self._exits: dict[int, Mapping[str, Any]] = {}
         self._logs = dict(LOGS)
+        self._beating = 0
 
     def event(self, kind: str, data: Mapping[str, Any]) -> None:
         with self._lock:
@@ -60,6 +61,10 @@ class Evidence:
         """How a process on the bench host ended, {status, signal}; None while it runs."""
         return self._exits.get(pid)
 
+    def beats_in(self, epoch: int) -> bool:
+        """Whether the guest's heart has beaten since an epoch was opened."""
+        return self._beating >= epoch
+
     def at_end(self, witness: Callable[[], object]) -> None:
         """Call a witness for its last words when the case is concluded."""
         self._last_words.callback(witness)
@@ -79,6 +84,8 @@ class Evidence:
             self._last_logs[data["where"]] = data["text"]
             with (self.folder / self._logs[data["where"]]).open("a", encoding="utf-8") as log:
                 log.write(f"<{data['level']}> {data['text']}\n")
+        elif kind == "guest.heartbeat":
+            self._beating = max(self._beating, int(data["epoch"]))
         elif kind == "host.exit":
             self._exits[data["pid"]] = data
         elif kind == "trace.event" and data["name"] == "sched:sched_process_exec":

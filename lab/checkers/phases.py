@@ -203,3 +203,32 @@ def _wall_to_host(timeline: Timeline, update: Update) -> tuple[int, int] | None:
         return None
     nearest = min(compared, key=lambda s: abs(s.t_ns - update.invoke.t_ns))
     return int(nearest.data["to_host_ns"]), int(nearest.data["to_host_error_ns"])
+
+
+def standstill(timeline: Timeline, update: Update) -> tuple[float, float] | None:
+    """For how long the guest's clock stood still at an update, and the error, both in seconds.
+
+    By how much it fell behind the bench host's clock, both compared with the controller's right before and after:
+    QEMU saves the guest's clock with its state and sets it when the guest runs again (hw/i386/kvm/clock.c).
+    """
+    before, after = (_behind(timeline, update, later) for later in (False, True))
+    if before is None or after is None:
+        return None
+    return (after[0] - before[0]) / 1e9, (after[1] + before[1]) / 1e9
+
+
+def _behind(timeline: Timeline, update: Update, later: bool) -> tuple[int, int] | None:
+    """The host's clock minus the guest's, and the error; from the comparisons next to the update."""
+    found = []
+    for source in ("guest", "host"):
+        syncs = timeline.of("clock.sync", source=source)
+        if later:
+            near = [s for s in syncs if update.done.index < s.index < update.until][:1]
+        else:
+            near = [s for s in syncs if s.index < update.invoke.index][-1:]
+        if not near:
+            return None
+        found.append(near[0].data)
+    guest, host = found
+    error_ns = int(guest.get("error_ns", 0)) + int(host.get("error_ns", 0))
+    return int(guest["offset_ns"]) - int(host["offset_ns"]), error_ns

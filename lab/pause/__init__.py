@@ -1,0 +1,1 @@
+"""How long the guest stands still, and why: points of a sweep, samples out of a run record, statistics."""
