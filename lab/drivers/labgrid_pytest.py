@@ -13,6 +13,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """One line and exit status 4, pytest's for usage errors."""
     if path := config.getoption("lg_env", None):
         try:
-            target_file.load(Path(path))
+            limits = target_file.load(Path(path)).options.limits
         except LabUsageError as error:
             raise pytest.UsageError(str(error)) from error
+        if getattr(config.option, "bench_attempts", 1) is None:
+            config.option.bench_attempts = limits.bench_attempts

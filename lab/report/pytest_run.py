@@ -21,7 +21,7 @@ from lab.errors import LabUsageError
 from lab.interrupts import heed
 from lab.report.allure_case import show_attempts
 from lab.report.case_folder import CaseFolder
-from lab.report.second_chance import SecondChance, attempts_of
+from lab.report.second_chance import SecondChance
 from lab.run_record import Attempt, CaseResult, RunRecord, Status, new_run_id
 from lab.verdict import worst
 
@@ -33,6 +33,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--cprlab-run", metavar="DIR", help="write the run record into this new folder")
     group.addoption(
         "--cprlab-runs-dir", metavar="DIR", default="runs", help="where run records go (default: runs)"
+    )
+    group.addoption(
+        "--bench-attempts",
+        type=int,
+        metavar="N",
+        help="how often a case is tried whose bench fails before an update (default: what the target says)",
     )
     group.addoption(
         "--cprlab-progress-fd", type=int, metavar="N", help="descriptor for progress as JSON lines"
@@ -56,9 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
     run = Run(record, config.getoption("--cprlab-progress-fd"))
     config.stash[_RUN] = run
     config.pluginmanager.register(run, "cprlab-run")
-    if (attempts := attempts_of(config)) > 1:
-        again = SecondChance(attempts, record.folder_of, run.set_aside)
-        config.pluginmanager.register(again, "cprlab-second-chance")
+    config.pluginmanager.register(SecondChance(record.folder_of, run.set_aside), "cprlab-second-chance")
 
 
 def run_record(config: pytest.Config) -> RunRecord | None:

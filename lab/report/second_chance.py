@@ -1,8 +1,8 @@
 """Runs a case once more whose bench failed before anything was tested.
 
-How often in all is in the target file, options.limits.bench_attempts. Whether is decided by the evidence:
-see `nothing_tested`. pytest-rerunfailures 16.7 could ask it, too, by its `condition`, but writes the failed
-attempt into junit.xml as a test case that passed.
+How often in all is in the target file, options.limits.bench_attempts, or said by --bench-attempts; whether
+is decided by the evidence, see `nothing_tested`. pytest-rerunfailures 16.7 could ask it, too, by its
+`condition`, but writes the failed attempt into junit.xml as a test case that passed.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from _pytest.runner import runtestprotocol
 
-from lab.errors import BenchError, LabError, OutcomeUnknown
+from lab.errors import BenchError, OutcomeUnknown
 from lab.record.case import VERDICTS
 from lab.timeline import Timeline
 
@@ -59,43 +59,32 @@ def ended(folder: Path | None, errors: tuple[BaseException, ...]) -> Ended | Non
 
 
 def attempts_of(config: pytest.Config) -> int:
-    """How often a case is tried at most, by the target file of this session."""
-    path = config.getoption("lg_env", None)
-    if not path:
-        return 1
-    from lab.drivers import target_file  # it takes labgrid along, which self-tests do without
-
-    try:
-        return target_file.load(Path(path)).options.limits.bench_attempts
-    except LabError:
-        return 1  # whoever needs the bench says what is wrong with the file
+    """How often a case is tried at most: --bench-attempts, which lab/drivers/labgrid_pytest.py fills in."""
+    return int(config.getoption("bench_attempts") or 1)
 
 
 class SecondChance:
     """Takes the place of pytest's own protocol for a case.
 
-    attempts:  how often a case is tried at most
     folder_of: a case's folder, by its node id
     set_aside: told of an attempt that will be repeated: node id, number from 1
     """
 
     def __init__(
-        self,
-        attempts: int,
-        folder_of: Callable[[str], Path | None],
-        set_aside: Callable[[str, int], None],
+        self, folder_of: Callable[[str], Path | None], set_aside: Callable[[str, int], None]
     ) -> None:
-        self._attempts, self._folder_of, self._set_aside = attempts, folder_of, set_aside
+        self._folder_of, self._set_aside = folder_of, set_aside
         self._errors: list[BaseException] = []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_protocol(self, item: pytest.Item, nextitem: pytest.Item | None) -> bool:
+        attempts = attempts_of(item.config)
         place = {"nodeid": item.nodeid, "location": item.location}
-        for number in range(1, self._attempts + 1):
+        for number in range(1, attempts + 1):
             self._errors = []
             item.ihook.pytest_runtest_logstart(**place)
             reports = runtestprotocol(item, log=False, nextitem=nextitem)
-            again = number < self._attempts and self._again(item, reports)
+            again = number < attempts and self._again(item, reports)
             if again:
                 self._set_aside(item.nodeid, number)
             else:

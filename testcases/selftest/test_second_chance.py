@@ -133,6 +133,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     folder = tmp_path_factory.mktemp("second")
     (folder / "test_cases.py").write_text(CASES)
     argv = [sys.executable, "-m", "pytest", "-p", "lab.report.pytest_run", "-p", "no:cacheprovider"]
+    argv += ["-p", "lab.drivers.labgrid_pytest"]
     argv += ["--lg-env", str(ROOT / "targets/virtual.yaml"), "--rootdir", str(folder), "-c", "/dev/null"]
     argv += ["--cprlab-run", str(folder / "run"), str(folder)]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
