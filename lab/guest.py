@@ -6,7 +6,8 @@ with Guest.booted(host, agent, config, qemu, evidence) as guest:
 
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
 from lab.boot_signs import BootSigns
 from lab.drivers.agent import HostAgent, Spawned
@@ -17,6 +18,7 @@ from lab.incarnation import Incarnation, Incarnations
 from lab.qemu import preflight
 from lab.qemu.argv import GuestConfig
 from lab.qemu.monitor import Monitor
+from lab.qemu.stuck import read_symbols, where_it_is
 
 BOOT_TIMEOUT_S = 120.0
 """Nested in an emulated bench host a guest needs some 20 s; one that needs six times that is dead."""
@@ -31,12 +33,14 @@ class Guest:
     monitor:   of that process
     link:      to the guest agent; raises OutcomeUnknown when the guest does not answer
     followers: told of every other process that `become` names
+    system_map: of its kernel, on the controller, to name where it is when it does not answer
     """
 
     def __init__(self, qemus: Incarnations, now: Incarnation) -> None:
         self.qemus, self.now = qemus, now
         self.monitor = qemus.monitor(now)
-        self.link = GuestLink(self._connect, qemus.evidence, gone=self._gone)
+        self.link = GuestLink(self._connect, qemus.evidence, gone=self._gone, silent=self._where_it_is)
+        self.system_map: Path | None = None
         self.boot_id = self.kernel = self.version = ""
         self.followers: list[Callable[[Incarnation], None]] = []
 
@@ -109,6 +113,12 @@ class Guest:
 
     def _connect(self) -> socket.socket:
         return self.qemus.host.stream_unix(self.config.agent_path)
+
+    def _where_it_is(self, call: str) -> None:
+        """Record `guest.stuck`: where the processors are of a guest that left a call without an answer."""
+        with suppress(Exception):  # it explains; that the guest is silent is told by who called
+            symbols = read_symbols(self.system_map) if self.system_map else ()
+            self.qemus.evidence.record("guest.stuck", call=call, **where_it_is(self.monitor, symbols))
 
     def _gone(self) -> str:
         return "its QEMU has ended" if self.qemus.evidence.exit_of(self.pid) else ""

@@ -46,6 +46,8 @@ class GuestLink:
     gone:     why nobody will ever answer again, as that QEMU has ended; empty while somebody may
     receiver: gets events and rows in the order the guest sent them, from the link's own thread; may
               be changed while running. It also gets `guest.link` {connected, reason}
+    silent:   told of the call that an agent which had answered before left without an answer, once until
+              it says something again; while somebody may still answer. Must not raise
 
     Guarantees: every event and row that the agent sent reaches a receiver exactly once, in order,
     as soon as a connection lasts long enough; `witness.blind` is received in place of what is lost
@@ -59,8 +61,9 @@ class GuestLink:
         name: str = "guest agent",
         retry_s: float = 0.1,
         gone: Callable[[], str] = lambda: "",
+        silent: Callable[[str], None] = lambda call: None,
     ) -> None:
-        self.name, self.receiver, self.gone = name, receiver, gone
+        self.name, self.receiver, self.gone, self._tell_silent = name, receiver, gone, silent
         self._connect, self._retry_s = connect, retry_s
         self._session, self._agent = uuid.uuid4().hex, ""
         self._ids = itertools.count(1)
@@ -96,8 +99,10 @@ class GuestLink:
         try:
             answer = self._answer(reply, min(timeout_s, SILENT_TIMEOUT_S) if self._silent else timeout_s)
         except queue.Empty:
-            self._silent = True
+            was_silent, self._silent = self._silent, True
             state = self.gone() or ("connected" if self._resumed else "not connected")
+            if self._agent and not was_silent and not self.gone():
+                self._tell_silent(call)
             raise OutcomeUnknown(
                 f"{self.name} did not answer {call!r} within {timeout_s:g} s ({state})"
             ) from None
