@@ -12,6 +12,7 @@ import numpy as np
 
 from lab.checkers.clocks import to_source
 from lab.checkers.findings import Findings
+from lab.checkers.growth import QUANTITIES
 from lab.checkers.pauses import pauses
 from lab.checkers.phases import phases
 from lab.checkers.tables import PINS, whole
@@ -42,7 +43,7 @@ class Measurement:
 def measure(timeline: Timeline) -> list[Measurement]:
     """All pauses by clock, and what was counted, in a fixed order."""
     loads = (number for stream in streams(timeline) for number in _stream(timeline, stream))
-    return [*_updates(timeline), *loads, *_pins(timeline), *_processes(timeline)]
+    return [*_updates(timeline), *loads, *_pins(timeline), *_processes(timeline), *_held(timeline)]
 
 
 def _updates(timeline: Timeline) -> Iterator[Measurement]:
@@ -122,3 +123,11 @@ def _processes(timeline: Timeline) -> Iterator[Measurement]:
             if field in event.data:
                 yield Measurement(f"{name} {at}", int(event.data[field]), "kB", "host")
         yield Measurement(f"descriptors {at}", len(event.data.get("fds", ())), "descriptors", "host")
+
+
+def _held(timeline: Timeline) -> Iterator[Measurement]:
+    """What must not add up, after each update; 0 before the first."""
+    for event in timeline.of("host.footprint"):
+        for one in QUANTITIES:
+            value = one.of(event.data)
+            yield Measurement(f"update {event.data['update']}: held, {one.name}", value, one.unit, "host")

@@ -14,6 +14,7 @@ from lab.checkers.container import ContainerKept
 from lab.checkers.device import device_not_reset
 from lab.checkers.display import FramesShown
 from lab.checkers.dma import DmaIntact
+from lab.checkers.growth import NothingGrows
 from lab.checkers.guest import SameGuest
 from lab.checkers.handed_over import HandedOver
 from lab.checkers.interrupts import interrupts_flow
@@ -50,6 +51,7 @@ __all__ = [
     "mappings_kept",
     "medium_intact",
     "pages_as_asked",
+    "nothing_grows",
     "pages_stayed_pinned",
     "pfns_unchanged",
     "refused",
@@ -76,6 +78,7 @@ medium_intact = MediumIntact
 pages_as_asked = PagesAsAsked
 pages_stayed_pinned = PagesStayedPinned
 replaced_in_place = ReplacedInPlace
+nothing_grows = NothingGrows
 same_guest = SameGuest
 unpromised = Unpromised
 stays_given_back = StaysGivenBack
@@ -97,6 +100,7 @@ CONFIGURED: Mapping[str, type[Any]] = {
     "replaced_in_place": ReplacedInPlace,
     "same_guest": SameGuest,
     "stays_given_back": StaysGivenBack,
+    "nothing_grows": NothingGrows,
     "unpromised": Unpromised,
     "update_completed": UpdateCompleted,
     "update_refused": UpdateRefused,

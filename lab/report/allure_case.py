@@ -14,6 +14,7 @@ from allure_commons.types import AttachmentType
 from lab.errors import Inconclusive
 from lab.report import tables
 from lab.report.case_folder import CaseFolder, Measured, last, new_argv, old_argv
+from lab.report.drift import draw_drift
 from lab.report.labels import labels, severity, titled
 from lab.report.picture import draw
 from lab.report.reproduce import command_line, script
@@ -41,7 +42,7 @@ def show_verdicts(folder: Path, verdicts: Sequence[Verdict], measurements: Seque
     case = CaseFolder(folder)
     timeline = case.timeline()
     label(timeline, [verdict.checker for verdict in verdicts])
-    pictures = _pictures(case, timeline, str(worst(verdicts)))
+    pictures = [*_drift(case, measurements), *_pictures(case, timeline, str(worst(verdicts)))]
     claim = " ".join(str(last(timeline, "case").get("claim", "")).split())
     allure.dynamic.description_html(_description(claim, verdicts, measurements, pictures))
     for verdict in verdicts:
@@ -140,6 +141,14 @@ def _pictures(case: CaseFolder, timeline: Timeline, verdict: str) -> list[Path]:
         return []
 
 
+def _drift(case: CaseFolder, measurements: Sequence[Measured]) -> list[Path]:
+    try:
+        return draw_drift(measurements, case.path / "pictures")
+    except Exception as crash:  # as above
+        _text("the drift could not be drawn", f"{type(crash).__name__}: {crash}")
+        return []
+
+
 def _attach_pictures(pictures: Sequence[Path]) -> None:
     for picture in pictures:
         allure.attach.file(str(picture), f"picture: {picture.stem}", AttachmentType.PNG)
@@ -153,11 +162,12 @@ def _description(
     """What is read first: the claim, the verdicts, the pauses, the picture of the first update, the rest."""
     told = f'<p style="font-size: 1.2em"><b>Claim: {html.escape(claim)}</b></p>' if claim else ""
     judged = f"<p>What the checkers saw; the worst of it is <b>{worst(verdicts)}</b>:</p>"
+    many = any(picture.stem == "drift" for picture in pictures)
     pauses = [one for one in measurements if one.unit == "s"]
     others = [one for one in measurements if one.unit != "s"]
     parts = [told, judged, tables.verdict_table(verdicts)]
     parts += [tables.measurement_table(pauses)] if pauses else []
-    parts += map(tables.inline_png, pictures[:1])
+    parts += map(tables.inline_png, pictures[: 2 if many else 1])
     parts += [tables.measurement_table(others)] if others else []
     return "".join(parts)
 

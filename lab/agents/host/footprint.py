@@ -24,7 +24,7 @@ def footprint(pid: int, proc: Path = PROC) -> dict[str, Any]:
 
     Of the process: descriptors, eventfds among them (irqfds and their like), mappings, threads, and
     rss_anon_kb, its memory without the guest's. Of the host: vectors, the interrupts that VFIO has;
-    pinned_pages; slab_bytes in use by cache.
+    pinned_pages; iommu_pages, those of its page tables (Linux 6.10); slab_bytes in use by cache.
 
     Raises:
         AgentError: there is no such process, or it is not ours to look at.
@@ -50,6 +50,7 @@ def footprint(pid: int, proc: Path = PROC) -> dict[str, Any]:
         "vectors": (proc / "interrupts").read_text().count(_VFIO),
         "pinned_pages": counter(vmstat, b"\nnr_foll_pin_acquired ")
         - counter(vmstat, b"\nnr_foll_pin_released "),
+        "iommu_pages": counter(vmstat, b"\nnr_iommu_pages "),
         "slab_bytes": slab_bytes(slabs),
     }
 
