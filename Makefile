@@ -13,7 +13,7 @@ APT_TEST := chromium fonts-dejavu-core
 
 help:
 	@echo "make run      build what is missing, update a guest's QEMU under DMA load of a NIC, report"
-	@echo "make run-all  the same with every device and back-end"
+	@echo "make run-all  the same with every device, back-end, mode of update and kind of memory (hours)"
 	@echo "make test     linters, types, self-tests, then the suite on the virtual bench"
 	@echo "make clean    remove the virtual environment; images stay in the cache (cprlab images clean)"
 
@@ -38,13 +38,15 @@ bench-test: setup-test
 	$(MAKE) --no-print-directory -j2 --output-sync=target bench-lane-1 bench-lane-2
 
 # about half of the time; the other lane has the rest
-LANE_1 := $(patsubst %,testcases/test_%.py,cpr_exec_devices cpr_exec_nic bad_input main_job)
+LANE_1 := $(patsubst %,testcases/test_%.py,cpr_exec_devices cpr_exec_nic cpr_transfer bad_input main_job)
+# what is marked so is one of many of its kind
+LANE := $(VENV)/bin/pytest --lg-env $(BENCH) -m "not nightly"
 
 bench-lane-1:
-	$(VENV)/bin/pytest --lg-env $(BENCH) $(LANE_1)
+	$(LANE) $(LANE_1)
 
 bench-lane-2:
-	$(VENV)/bin/pytest --lg-env $(BENCH) $(filter-out $(LANE_1),$(wildcard testcases/test_*.py))
+	$(LANE) $(filter-out $(LANE_1),$(wildcard testcases/test_*.py))
 
 setup: $(STAMP)
 	@./images/apt-get-missing $(APT_RUN)

@@ -63,6 +63,7 @@ class Guest:
     def become(self, now: Incarnation, monitor: Monitor) -> None:
         """From now on this process runs the guest, which `monitor` is connected to."""
         self.now, self.monitor = now, monitor
+        self.qemus.evidence.record("qemu.became", pid=now.pid)
         for follow in self.followers:
             follow(now)
 

@@ -46,11 +46,14 @@ class Incarnations:
         self.host, self.agent, self.evidence = host, agent, evidence
         self._first, self._undo, self._number = config, undo, 0
 
-    def start(self, qemu: str, incoming: Sequence[str] = (), wrapper: Sequence[str] = ()) -> Incarnation:
+    def start(
+        self, qemu: str, incoming: Sequence[str] = (), wrapper: Sequence[str] = (), *, beside: bool = False
+    ) -> Incarnation:
         """Start one more QEMU, with sockets in a folder of its own; the console's log is one for all.
 
         incoming: what is appended to its command line
         wrapper:  the command it is started through
+        beside:   another one runs the guest, until `Guest.become` says that this one does
 
         Raises:
             AgentRefusal: the host could not.
@@ -64,7 +67,7 @@ class Incarnations:
         spawned = self.agent.spawn(
             "qemu", argv, sockets=["stream-fd"], taps=config.taps, container=config.container
         )
-        self.evidence.record("qemu.start", argv=list(spawned.argv), pid=spawned.pid)
+        self.evidence.record("qemu.start", argv=list(spawned.argv), pid=spawned.pid, beside=beside)
         self._undo.callback(self._end, spawned.pid)
         if self._number == 1:
             self._undo.enter_context(_console(self.host, config.console_log, self.evidence.folder / CONSOLE))

@@ -75,6 +75,7 @@ class Starter(HostAgent):
         env: Mapping[str, str] | None = None,
         sockets: Sequence[str] = (),
         taps: Sequence[str] = (),
+        container: str = "",
     ) -> Spawned:
         ours, theirs = socket.socketpair()
         filled = with_descriptors(list(argv[1:]), {"stream-fd": theirs.fileno()})

@@ -82,12 +82,20 @@ def fresh_epoch(found: Findings, timeline: Timeline, update: Update) -> int | No
 
 
 def exits(timeline: Timeline) -> list[Event]:
-    """Processes that ended, without those that did not run the guest any more, or never had.
+    """Processes that ended, without those that did not run the guest any more, or did not yet.
 
-    Reads: host.exit {pid}; qemu.left {pid}, which says so of a process before it is ended.
+    Reads: host.exit {pid}; qemu.left {pid}, which says so of a process before it is ended; qemu.start
+        {pid, beside} of one that is started while another one runs the guest, and qemu.became {pid}.
     """
-    left = {e.data["pid"]: e.index for e in timeline.of("qemu.left")}
-    return [e for e in timeline.of("host.exit") if e.index < left.get(e.data.get("pid"), e.index + 1)]
+    return [e for e in timeline.of("host.exit") if not _idle(timeline, e)]
+
+
+def _idle(timeline: Timeline, gone: Event) -> bool:
+    pid = gone.data.get("pid")
+    before = [e for e in timeline.events[: gone.index] if e.data.get("pid") == pid]
+    left = any(e.kind == "qemu.left" for e in before)
+    beside = any(e.kind == "qemu.start" and e.data.get("beside") for e in before)
+    return left or (beside and not any(e.kind == "qemu.became" for e in before))
 
 
 def alive_until(timeline: Timeline, update: Update) -> Event:

@@ -43,7 +43,7 @@ class CprTransfer:
         # deferred: the guest runs on until we have new QEMU's monitor, and so see all of its events
         incoming = ["-incoming", "defer", "-incoming", json.dumps(cpr)]
         with recorder.operation("cpr", mode=self.mode, update=update, argv=[self.qemu, *incoming]):
-            new = qemus.start(self.qemu, incoming, self.wrapper)
+            new = qemus.start(self.qemu, incoming, self.wrapper, beside=True)
             monitor = qemus.monitor(new)
             try:
                 self._await_channel(new, cpr)

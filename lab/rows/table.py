@@ -1,5 +1,6 @@
 """The table of rows. A new device class is one line here, and what it says is in README.md."""
 
+import re
 from collections.abc import Iterator
 
 from lab.errors import LabUsageError
@@ -24,6 +25,16 @@ TAP_BUSY = "could not configure /dev/net/tun (cprtap0): Device or resource busy"
 CID_BUSY = "vhost-vsock: unable to set guest cid: Address already in use"
 MDEV_REFUSED = {"type1": "CPR does not support vfio mdev"}
 NOT_MIGRATABLE = {"vdpa": "State blocked by non-migratable device '.*vhost-vdpa-device'"}
+# only one process may have a vDPA device open (Linux vhost_vdpa_open), or a tap of one queue, or a vsock's CID
+VDPA_BUSY = Fate(refused={"vdpa": "Could not open '/dev/vhost-vdpa-0': Device or resource busy"})
+BLKIO_BUSY = Fate(refused={"vdpa": "blkio_connect failed: Failed to connect to vDPA device"})
+# both processes hold the tap, and each reads from it what the other one should have
+SHARED_TAP = Fate(drops=("tap.to-guest", "tap.from-guest"))
+
+
+def _busy(text: str) -> dict[str, Fate]:
+    """What cpr-exec loses the guest with, cpr-transfer is refused with: new QEMU ends, the old one goes on."""
+    return {EXEC: Fate(lost=text), TRANSFER: Fate(refused={"vhost": re.escape(text)})}
 
 
 def _both(fate: Fate) -> dict[str, Fate]:
@@ -68,10 +79,22 @@ ROWS = (
         (Nic("nic-no-flr"),),
         fates={EXEC: Fate(lost="error: kvm run failed Bad address")},
     ),
-    Row("vdpa-net", "vDPA NIC (simulator)", (VdpaNic(),), VDPA),
+    Row("vdpa-net", "vDPA NIC (simulator)", (VdpaNic(),), VDPA, fates={TRANSFER: VDPA_BUSY}),
     # libblkio leaves a ring and a buffer behind
-    Row("vdpa-blk", "vDPA disk (simulator)", (VdpaDisk(),), VDPA, fates={EXEC: Fate(leaks=2)}),
-    Row("vduse-blk", "vDPA disk (VDUSE)", (VduseDisk(),), VDPA, fates={EXEC: Fate(leaks=2)}),
+    Row(
+        "vdpa-blk",
+        "vDPA disk (simulator)",
+        (VdpaDisk(),),
+        VDPA,
+        fates={EXEC: Fate(leaks=2), TRANSFER: BLKIO_BUSY},
+    ),
+    Row(
+        "vduse-blk",
+        "vDPA disk (VDUSE)",
+        (VduseDisk(),),
+        VDPA,
+        fates={EXEC: Fate(leaks=2), TRANSFER: BLKIO_BUSY},
+    ),
     Row(
         "vdpa-blk-pci",
         "vDPA disk (simulator), passed on",
@@ -80,35 +103,39 @@ ROWS = (
         fates=_both(Fate(refused=NOT_MIGRATABLE)),
     ),
     Row(
-        "tap", "virtio-net on an inherited tap", (Tap(vhost=False),), VHOST, fates={EXEC: Fate(drops=TO_TAP)}
+        "tap",
+        "virtio-net on an inherited tap",
+        (Tap(vhost=False),),
+        VHOST,
+        fates={EXEC: Fate(drops=TO_TAP), TRANSFER: SHARED_TAP},
     ),
     Row(
         "tap-vhost",
         "virtio-net on an inherited tap, by vhost-net",
         (Tap(vhost=True),),
         VHOST,
-        fates={EXEC: Fate(leaks=1, drops=TO_TAP)},
+        fates={EXEC: Fate(leaks=1, drops=TO_TAP), TRANSFER: SHARED_TAP},
     ),
     Row(
         "tap-name",
         "virtio-net on a tap by name",
         (Tap(vhost=False, named=True),),
         VHOST,
-        fates={EXEC: Fate(lost=TAP_BUSY)},
+        fates=_busy(TAP_BUSY),
     ),
     Row(
         "tap-name-vhost",
         "virtio-net on a tap by name, by vhost-net",
         (Tap(vhost=True, named=True),),
         VHOST,
-        fates={EXEC: Fate(lost=TAP_BUSY)},
+        fates=_busy(TAP_BUSY),
     ),
     Row(
         "vsock",
         "vhost-vsock",
         (Vsock(),),
         VHOST,
-        fates={EXEC: Fate(lost=CID_BUSY)},
+        fates=_busy(CID_BUSY),
     ),
 )
 

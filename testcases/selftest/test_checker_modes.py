@@ -87,7 +87,21 @@ def test_handed_over(tmp_path: Path, spoil: Any, outcome: Outcome, says: str, up
     hold(handed_over(), tmp_path, spoil, updates, outcome, says)
 
 
+def refused_by_the_new_one(story: Story) -> None:
+    """A process that was started beside the guest's ends before it has anything."""
+    story.add(1010, "qemu.start", argv=["qemu"], pid=NEW, beside=True)
+    story.add(1020, "host.exit", name="qemu", pid=NEW, status=1, signal=None)
+
+
+def crashed_as_the_guest(story: Story) -> None:
+    story.add(1010, "qemu.start", argv=["qemu"], pid=NEW, beside=True)
+    story.add(1015, "qemu.became", pid=NEW)
+    story.add(1020, "host.exit", name="qemu", pid=NEW, status=1, signal=None)
+
+
 SAME_GUEST = [
+    row("one beside it ends", PASS, "beat", refused_by_the_new_one),
+    row("one that had become the guest ends", FAIL, "QEMU ended with status 1", crashed_as_the_guest),
     row("old QEMU's end is no loss", PASS, "beat", transfer),
     row(
         "it ended before it had left",
