@@ -15,6 +15,10 @@ FACTS: dict[str, Any] = {
         **dict.fromkeys(["root", "iommu", "kvm", "vfio_type1", "iommufd", "vfio_cdev"], True),
         **dict.fromkeys(["iommufd_change_process", "tracefs", "pin_counters", "vhost_net"], True),
         **dict.fromkeys(["vhost_vsock", "vhost_vdpa", "tun", "vduse", "qemu_storage_daemon"], True),
+        "kpageflags": True,
+        "hugepages_kb": [2048],
+        "shmem_thp": ["always", "never"],
+        "memory_files": ["tmpfs"],
         "memlock_bytes": None,
         "vdpa": ["vdpasim_net", "vdpasim_blk"],
         "mdev": {"mtty": ["mtty-1", "mtty-2"]},
@@ -34,6 +38,9 @@ FACTS: dict[str, Any] = {
 """A bench that has everything."""
 
 ABOUT = {
+    "hugepages": ("2048", "1048576"),
+    "shmem-thp": ("always", "force"),
+    "memory-files": ("tmpfs", "hugetlbfs"),
     "vdpa": ("vdpasim_net", "mlx5"),
     "mdev": ("mtty", "vgpu"),
     "mode": ("cpr-exec", "cpr-luo"),
@@ -65,7 +72,7 @@ def test_a_bench_that_has_everything_lacks_nothing() -> None:
 @pytest.mark.parametrize("name", [name for name, need in NEEDS.items() if not need.about])
 def test_a_host_without_it_is_told_the_remedy(name: str) -> None:
     """False, and an agent that knows nothing of it."""
-    key = {"dev-iommu": "iommufd"}.get(name, name.replace("-", "_"))
+    key = {"dev-iommu": "iommufd", "page-flags": "kpageflags"}.get(name, name.replace("-", "_"))
     without = copy.deepcopy(FACTS)
     assert without["host"].pop(key) is True
     assert missing([name], facts(**{key: False})) == missing([name], without) == [NEEDS[name].remedy]

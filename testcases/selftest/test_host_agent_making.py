@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from lab.agents.host import binding, hostmem, making, mdev, probes, sriov, tap, trace, vdpa, vduse
+from lab.agents.host import binding, container, hostmem, making, mdev, probes, sriov, tap, trace, vdpa, vduse
 from lab.agents.host.agent import HostAgent
 from lab.agents.rpc import AgentError, Wire
 from lab.drivers import agent as controller
@@ -127,7 +127,7 @@ def test_a_refusal_reaches_the_caller(agent: HostAgent) -> None:
 
 
 def test_whatever_is_journalled_can_be_undone(host: MakingHost) -> None:
-    kinds = {module.KIND for module in (binding, mdev, probes, sriov, tap, trace, vdpa, vduse)}
+    kinds = {module.KIND for module in (binding, container, mdev, probes, sriov, tap, trace, vdpa, vduse)}
     assert making.undo_table(host.sysfs).keys() == {*kinds, hostmem.MOUNT, hostmem.SETTING}
 
 
