@@ -4,6 +4,7 @@ Source: QEMU qapi/migration.json, query-migrate; qapi/run-state.json, query-stat
 "completed" comes before the exec and may be followed by "failed" (11.1.3): no event of it counts.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from lab.checkers.findings import Findings
@@ -19,10 +20,12 @@ class UpdateCompleted:
     """Every update that was begun ended well, by the replies of new QEMU.
 
     Reads: cpr.*; qmp.reply {side, command, result}; host.exit.
-    updates: how many there must be; None: as many as were begun, at least one
+    updates:  how many there must be; None: as many as were begun, at least one
+    migrated: whether the guest came to new QEMU by a migration, of which that QEMU tells
     """
 
     updates: int | None = None
+    migrated: bool = True
 
     @property
     def __name__(self) -> str:
@@ -35,7 +38,8 @@ class UpdateCompleted:
             found.gap(f"{len(begun)} of {self.updates or 1} updates were begun", *(u.invoke for u in begun))
         for update in begun:
             if update.outcome == "ok":
-                _replies(found, timeline, update)
+                wanted = _WANTED if self.migrated else {"query-status": _WANTED["query-status"]}
+                _replies(found, timeline, update, wanted)
             elif update.outcome == "fail":
                 found.defect(f"{update.name} was {how_it_ended(update)}", *update.events)
             elif gone := _gone(timeline, update):
@@ -52,11 +56,11 @@ def _gone(timeline: Timeline, update: Update) -> Event | None:
     return next((e for e in exits(timeline) if update.invoke.index <= e.index < end), None)
 
 
-def _replies(found: Findings, timeline: Timeline, update: Update) -> None:
+def _replies(found: Findings, timeline: Timeline, update: Update, wanted_of: Mapping[str, str]) -> None:
     during = timeline.events[update.invoke.index : update.until]
     replies = [e for e in during if e.kind == "qmp.reply" and e.data.get("side") == "new"]
     last: list[Event] = []
-    for command, wanted in _WANTED.items():
+    for command, wanted in wanted_of.items():
         said = [e for e in replies if e.data.get("command") == command]
         if not said:
             found.gap(f"new QEMU did not answer {command} in {update.name}", *update.events)

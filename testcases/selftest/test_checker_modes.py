@@ -135,6 +135,25 @@ def test_a_process_that_left_is_not_the_guest(
     hold(same_guest(), tmp_path, spoil, updates, outcome, says)
 
 
+RESTARTED = [
+    row("no migration", PASS, "completed in", lambda s: s.drop("qmp.reply", command="query-migrate")),
+    row(
+        "it does not run",
+        FAIL,
+        "says paused",
+        lambda s: s.change("qmp.reply", {}, result={"status": "paused"}),
+    ),
+    row("nobody asked", UNKNOWN, "did not answer query-status", lambda s: s.drop("qmp.reply")),
+]
+
+
+@pytest.mark.parametrize(("spoil", "outcome", "says", "updates"), RESTARTED)
+def test_a_restart_tells_of_no_migration(
+    tmp_path: Path, spoil: Any, outcome: Outcome, says: str, updates: int
+) -> None:
+    hold(update_completed(migrated=False), tmp_path, spoil, updates, outcome, says)
+
+
 @pytest.mark.parametrize(("said", "outcome"), [(FAIL, PASS), (PASS, FAIL), (UNKNOWN, UNKNOWN)])
 def test_what_is_not_promised_must_not_be_kept(said: Outcome, outcome: Outcome) -> None:
     def claim(_: Timeline) -> Verdict:
