@@ -11,6 +11,7 @@ from lab.checkers import (
     accounting_kept,
     dma_intact,
     logs_clean,
+    pages_as_asked,
     pages_stayed_pinned,
     replaced_in_place,
     same_guest,
@@ -101,6 +102,23 @@ def test_no_descriptor_of_a_memory_file_is_left_behind(load, update, verdict):
             running.settle()
 
     verdict(update_completed(), same_guest(), replaced_in_place())
+
+
+@pytest.mark.nightly
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="QEMU 11.1.3: a memfd is mapped where no huge page fits, and what is faulted in (type1) is small",
+)
+@pytest.mark.parametrize("memory", [Memory("memfd", "thp")], indirect=True, ids=str)
+def test_transparent_huge_pages_are_had_with_type1(load, update, verdict):
+    """With shmem_enabled=always a memfd is made of pages of 2 MiB, as it is with iommufd."""
+    with load() as running:
+        running.settle()
+        with update():
+            running.settle()
+
+    verdict(update_completed(), same_guest(), pages_as_asked("thp"))
 
 
 @pytest.mark.xfail(

@@ -9,8 +9,8 @@ version or a step up or down, as the day has it. `versions` of the run record sa
 
 import pytest
 
-from lab.checkers import dma_intact, same_guest, update_refused
-from lab.rows import RESTART
+from lab.checkers import refused
+from lab.rows import RESTART, TRANSFER
 
 BOTH = pytest.mark.parametrize("iommu", ["type1", "iommufd"], indirect=True)
 BENCH = "host:/usr/bin/qemu-system-x86_64"
@@ -46,15 +46,50 @@ def test_dma_survives(load, update, verdict, claims):
 @BOTH
 @pytest.mark.parametrize("needed_mode", [RESTART], ids=["any mode"])
 @pairs(("trixie", "bench"))
-def test_a_mode_that_old_qemu_lacks_is_refused(load, update, verdict):
+def test_a_mode_that_old_qemu_lacks_is_refused(iommu, load, update, verdict):
     """QEMU 10.0 has no cpr-exec: it says so, and the guest runs on with its DMA."""
     with load() as running:
         running.settle()
         with update():
             running.settle()
 
-    verdict(
-        update_refused("does not accept value 'cpr-exec'|Parameter 'cpr-exec"),
-        same_guest(),
-        *(dma_intact(stream) for stream in STREAMS),
-    )
+    verdict(*refused(STREAMS, "Parameter 'mode' does not accept value 'cpr-exec'"))
+
+
+@pytest.mark.parametrize("mode", [TRANSFER], indirect=True)
+@pytest.mark.parametrize("row, iommu", [("tap", "vhost")], indirect=True)
+@pairs(("trixie", "bench"))
+def test_transfer_from_10_0(load, update, verdict, claims):
+    """QEMU 10.0 hands a guest without an assigned device over to a newer one."""
+    with load() as running:
+        running.settle()
+        with update():
+            running.settle()
+
+    verdict(*claims())
+
+
+@pytest.mark.parametrize("mode", [TRANSFER], indirect=True)
+@pytest.mark.parametrize("row, iommu", [("tap", "vhost")], indirect=True)
+@pairs(("bench", "trixie"))
+def test_transfer_to_10_0_is_refused(load, update, verdict):
+    """QEMU 10.0 does not know the CPR state of 10.1 and newer: it ends, and the guest runs on in old QEMU."""
+    with load() as running:
+        running.settle()
+        with update():
+            running.settle()
+
+    verdict(*refused(["tap.from-guest"], "."))
+
+
+@BOTH
+@pytest.mark.parametrize("mode", [TRANSFER], indirect=True)
+@pairs(("trixie", "bench"))
+def test_transfer_of_a_vfio_device_from_10_0_is_refused(load, update, verdict):
+    """QEMU 10.0 knows cpr-transfer, but not with VFIO (since 10.1): new QEMU ends, the guest runs on."""
+    with load() as running:
+        running.settle()
+        with update():
+            running.settle()
+
+    verdict(*refused(STREAMS, "."))

@@ -23,6 +23,7 @@ from lab.checkers.mappings import MappingsKept
 from lab.checkers.medium import MediumIntact
 from lab.checkers.memory import PagesAsAsked, StaysGivenBack
 from lab.checkers.pause import GuestPauseBelow
+from lab.checkers.pause_budget import PauseWithin, PhasesAddUp
 from lab.checkers.pauses import LINES
 from lab.checkers.pfns import pfns_unchanged
 from lab.checkers.pins import PagesStayedPinned
@@ -50,10 +51,12 @@ __all__ = [
     "logs_clean",
     "mappings_kept",
     "medium_intact",
-    "pages_as_asked",
     "nothing_grows",
+    "pages_as_asked",
     "pages_stayed_pinned",
+    "pause_within",
     "pfns_unchanged",
+    "phases_add_up",
     "refused",
     "replaced_in_place",
     "same_guest",
@@ -75,10 +78,12 @@ handed_over = HandedOver
 logs_clean = LogsClean
 mappings_kept = MappingsKept
 medium_intact = MediumIntact
+nothing_grows = NothingGrows
 pages_as_asked = PagesAsAsked
 pages_stayed_pinned = PagesStayedPinned
+pause_within = PauseWithin
+phases_add_up = PhasesAddUp
 replaced_in_place = ReplacedInPlace
-nothing_grows = NothingGrows
 same_guest = SameGuest
 unpromised = Unpromised
 stays_given_back = StaysGivenBack
@@ -95,12 +100,14 @@ CONFIGURED: Mapping[str, type[Any]] = {
     "logs_clean": LogsClean,
     "mappings_kept": MappingsKept,
     "medium_intact": MediumIntact,
+    "nothing_grows": NothingGrows,
     "pages_as_asked": PagesAsAsked,
     "pages_stayed_pinned": PagesStayedPinned,
+    "pause_within": PauseWithin,
+    "phases_add_up": PhasesAddUp,
     "replaced_in_place": ReplacedInPlace,
     "same_guest": SameGuest,
     "stays_given_back": StaysGivenBack,
-    "nothing_grows": NothingGrows,
     "unpromised": Unpromised,
     "update_completed": UpdateCompleted,
     "update_refused": UpdateRefused,

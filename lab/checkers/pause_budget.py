@@ -11,16 +11,17 @@ from lab.verdict import Verdict
 
 QMP = "QMP STOP to RESUME"
 STAMPING_S = 0.05
-"""Between what QEMU does and its stamp of it another process may have run: 16 ms were seen under emulation."""
+"""Between what QEMU does and its stamp another process may have run: 16 ms were seen under emulation."""
 
 
 @dataclass(frozen=True)
 class PhasesAddUp:
     """Every phase of every traced update is known, and clocks that know nothing of each other agree.
 
-    Reads: cpr.*; trace.vcpu_gap, trace.event; qemu.trace; qmp.event; clock.sync; guest.heartbeat; pause.sample.
-    The stretch that QEMU's STOP and RESUME enclose is that of the phases within; and the guest's own gap with the
-    time for which its clock stood still is no shorter than the pause.
+    Reads: cpr.*; trace.vcpu_gap, trace.event; qemu.trace; qmp.event; clock.sync; guest.heartbeat;
+        pause.sample.
+    The stretch that QEMU's STOP and RESUME enclose is that of the phases within; and the guest's own gap
+    with the time for which its clock stood still is no shorter than the pause.
     """
 
     @property

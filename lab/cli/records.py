@@ -28,7 +28,9 @@ def rejudge(run: Run, as_json: AsJson = False) -> None:
     from lab.record.rejudge import rejudge as judge_again
 
     judged = judge_again(run)
-    differs = differences(run, judged)
+    from lab.pause.record import differences as other_numbers
+
+    differs = [*differences(run, judged), *other_numbers(run)]
     status = of_verdicts(judged.values())
     if as_json:
         verdicts = {nodeid: [v.as_json() for v in found] for nodeid, found in judged.items()}

@@ -2,7 +2,8 @@
 
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,7 +56,6 @@ def run(
     from lab.cli import suite
     from lab.drivers import target_file
     from lab.images.qemu_choice import parsed
-    from lab.run_record import new_run_id
 
     if not bench.is_file():
         raise LabUsageError(f"no target file {bench}; there is {DEFAULT_BENCH}")
@@ -65,21 +65,47 @@ def run(
     qemus = {option: parsed(text) for option, text in named.items() if text}
     prepare_images(bench)
     prepare_qemus(qemus.values())
-    folder = (runs_dir / new_run_id()).absolute()
-    _make(folder)
     options = [*(("-k", select) if select else ())]
     options += [word for option, choice in qemus.items() for word in (option, str(choice))]
     options += ("--updates", str(updates)) if updates else ()
+    ran = record_run(runs_dir, bench, chosen, options, Live())
+    report = make_report(ran.folder)
+    status = conclude(ran)
+    _tell(ran.folder, status, report, as_json=as_json)
+    raise typer.Exit(status)
+
+
+@dataclass(frozen=True)
+class Ran:
+    """A run that is over, and how its pytest ended."""
+
+    folder: Path
+    pytest_status: int
+    interrupted: bool
+
+
+def record_run(
+    runs_dir: Path,
+    bench: Path,
+    cases: Sequence[str],
+    options: Sequence[str],
+    tell: Callable[[Mapping[str, Any]], None],
+) -> Ran:
+    """Run cases by pytest into a new run record, telling its progress.
+
+    Raises:
+        LabError: nothing was run, or it could not be recorded.
+    """
+    from lab.cli import suite
+    from lab.run_record import new_run_id
+
+    folder = (runs_dir / new_run_id()).absolute()
+    _make(folder)
     log = folder / "pytest.log"
-    pytest_status, interrupted = suite.run(suite.argv(bench, folder, chosen, options), log, Live())
+    pytest_status, interrupted = suite.run(suite.argv(bench, folder, cases, options), log, tell)
     _require_recorded(folder)
     _require_cases(folder, log, interrupted=interrupted)
-    report = _report(folder)
-    status = _conclude(folder, interrupted=interrupted)
-    _tell(folder, status, report, as_json=as_json)
-    if pytest_status not in (0, 1) and not interrupted:
-        aside().print(f"pytest did not end well: {suite.last_words(log)}; see {log}", markup=False)
-    raise typer.Exit(status)
+    return Ran(folder, pytest_status, interrupted)
 
 
 def prepare_qemus(choices: "Iterable[Choice]") -> None:
@@ -165,7 +191,7 @@ def _require_recorded(folder: Path) -> None:
         )
 
 
-def _report(folder: Path) -> str | None:
+def make_report(folder: Path) -> str | None:
     """The report's page; without it the record is still complete, and a line says why there is none."""
     from lab.report.html import write_report
 
@@ -197,13 +223,17 @@ def _tell(folder: Path, status: int, report: str | None, *, as_json: bool) -> No
     answer().print(where, markup=False, soft_wrap=True)
 
 
-def _conclude(folder: Path, *, interrupted: bool) -> int:
-    from lab.cli import outcome
+def conclude(ran: Ran) -> int:
+    """The exit status of a run; a pytest that did not end well is told."""
+    from lab.cli import outcome, suite
     from lab.run_record import read_run
 
-    record = read_run(folder)
-    status = outcome.exit_status(record, outcome.verdicts_of(folder, record["cases"]))
-    return exit_status.INTERRUPTED if interrupted else status
+    if ran.pytest_status not in (0, 1) and not ran.interrupted:
+        log = ran.folder / "pytest.log"
+        aside().print(f"pytest did not end well: {suite.last_words(log)}; see {log}", markup=False)
+    record = read_run(ran.folder)
+    status = outcome.exit_status(record, outcome.verdicts_of(ran.folder, record["cases"]))
+    return exit_status.INTERRUPTED if ran.interrupted else status
 
 
 def _print_table(folder: Path) -> None:

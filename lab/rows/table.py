@@ -25,7 +25,7 @@ TAP_BUSY = "could not configure /dev/net/tun (cprtap0): Device or resource busy"
 CID_BUSY = "vhost-vsock: unable to set guest cid: Address already in use"
 MDEV_REFUSED = {"type1": "CPR does not support vfio mdev"}
 NOT_MIGRATABLE = {"vdpa": "State blocked by non-migratable device '.*vhost-vdpa-device'"}
-# only one process may have a vDPA device open (Linux vhost_vdpa_open), or a tap of one queue, or a vsock's CID
+# only one process may have a vDPA device (Linux vhost_vdpa_open), a tap of one queue, or a vsock's CID
 VDPA_BUSY = Fate(refused={"vdpa": "Could not open '/dev/vhost-vdpa-0': Device or resource busy"})
 BLKIO_BUSY = Fate(refused={"vdpa": "blkio_connect failed: Failed to connect to vDPA device"})
 # both processes hold the tap, and each reads from it what the other one should have
@@ -33,7 +33,7 @@ SHARED_TAP = Fate(drops=("tap.to-guest", "tap.from-guest"))
 
 
 def _busy(text: str) -> dict[str, Fate]:
-    """What cpr-exec loses the guest with, cpr-transfer is refused with: new QEMU ends, the old one goes on."""
+    """cpr-exec loses the guest with it; cpr-transfer is refused: new QEMU ends, the old goes on."""
     return {EXEC: Fate(lost=text), TRANSFER: Fate(refused={"vhost": re.escape(text)})}
 
 

@@ -2,10 +2,11 @@
 
 The driver (Linux drivers/char/virtio_console.c): while nobody is connected on the host, `read`
 gives b"", `write` EAGAIN and poll POLLHUP at all times; the port works on when somebody connects.
-So it is watched edge-triggered (or it would spin), and never closed (one opener at a time, and
-closing throws away what the host has written).
+So it is watched edge-triggered (or it would spin), and not closed (one opener at a time, and
+closing throws away what the host has written) until the driver has let its device go.
 """
 
+import errno
 import os
 import select
 import stat
@@ -29,11 +30,23 @@ def find(name: str) -> int | None:
     return None
 
 
+def unplugged(fd: int) -> bool:
+    """Whether the driver has let the port behind a descriptor go: it will never work again.
+
+    Source: Linux drivers/char/virtio_console.c, port_fops_read, which says so before it looks for data.
+    """
+    try:
+        os.read(fd, 0)
+    except OSError as error:
+        return error.errno == errno.ENODEV
+    return False
+
+
 class Port:
     """Carries the lines of a session.
 
-    opener: gives a non-blocking descriptor, or None while there is none; asked again until then,
-            and, if it gave a socket, also when that is closed
+    opener: gives a non-blocking descriptor, or None while there is none; asked again until then, and
+            when the port is unplugged; if it gave a socket, also when that is closed
     """
 
     def __init__(
@@ -97,7 +110,7 @@ class Port:
         """Nobody is there: wait for a controller that says what it has."""
         self._session.attached, self._rest = False, b""
         self._lines.drop()
-        if stat.S_ISSOCK(os.fstat(self._fd).st_mode):
+        if stat.S_ISSOCK(os.fstat(self._fd).st_mode) or unplugged(self._fd):
             self._loop.forget(self._fd)
             os.close(self._fd)
             self._fd = -1

@@ -1,11 +1,12 @@
 """The guest's ends of the chardev streams: numbered lines over virtio-serial ports."""
 
+import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..rpc import AgentError
-from .port import find
+from .port import find, unplugged
 
 if TYPE_CHECKING:
     from ..numbered import NumberedStream
@@ -49,7 +50,7 @@ class Streams:
             if (fd := self._opener(name)) is None:
                 raise AgentError(f"no virtio-serial port {name!r} in the guest")
             self._streams[name] = stream = NumberedStream(rate_hz, self._epoch)
-            thread = threading.Thread(target=self._run, args=(stream, fd), daemon=True)
+            thread = threading.Thread(target=self._run, args=(stream, name, fd), daemon=True)
             self._threads.append(thread)
             thread.start()
 
@@ -72,6 +73,19 @@ class Streams:
             raise AgentError(f"no stream {name!r} was started")
         return self._streams[name]
 
-    def _run(self, stream: "NumberedStream", fd: int) -> None:
+    def _run(self, stream: "NumberedStream", name: str, fd: int | None) -> None:
         while not self._stop.wait(NOBODY_THERE_S):
+            if fd is None:
+                fd = self._again(name)
+                continue
             stream.run(fd, self._stop)
+            if unplugged(fd):
+                os.close(fd)
+                fd = None
+
+    def _again(self, name: str) -> int | None:
+        """The port once more, after its driver let it go; None while it is not there."""
+        try:
+            return self._opener(name)
+        except OSError:
+            return None

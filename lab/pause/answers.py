@@ -1,0 +1,198 @@
+"""The questions of the thread, each answered in one sentence with a figure and its n. Pure."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+from lab.pause.analysis import Analysis, Growth, Row
+from lab.pause.plan import Point
+from lab.pause.statistics import Series, ratio
+
+EXEC, TRANSFER = "cpr-exec", "cpr-transfer"
+TEARDOWN = ("exec: address space", "exec: KVM")
+VIRTUAL = (
+    "What this bench cannot say: its processor is emulated, so every time is 10 to 100 times that "
+    "of hardware, "
+    "and user code, page tables and TLB misses are not slowed down alike: shares of a pause may "
+    "shift. Linking "
+    "and starting QEMU weighs more here, clearing and mapping memory may weigh less; one processor of the "
+    "controller does everything, so nothing of new QEMU's start runs beside the guest for free. It "
+    "has no memory "
+    "of hundreds of GiB and no NUMA. What it can say: which phases are in the pause of which mode, in what "
+    "order, which of them grow with memory, pages and devices, and whether a difference is there at all."
+)
+
+
+def answers(found: Analysis) -> list[str]:
+    """One sentence a question; a question that was not measured has none."""
+    told = [
+        *_slower(found),
+        *_memory(found),
+        *_one_thing(found, "2 MiB pages", lambda p: p.page == "2m", lambda p: replace(p, page="any")),
+        *_one_thing(
+            found,
+            "prealloc=on in old QEMU's command alone",
+            lambda p: p.prealloc == "old",
+            lambda p: replace(p, prealloc="off"),
+        ),
+        *_one_thing(
+            found,
+            "prealloc=on in both commands",
+            lambda p: p.prealloc == "both",
+            lambda p: replace(p, prealloc="off"),
+        ),
+        *_devices(found),
+        *_async(found),
+        *_clocks(found),
+        *_cost(found),
+    ]
+    return list(told)
+
+
+def _slower(found: Analysis) -> Iterator[str]:
+    """Is exec slower than transfer because it does one thing after the other?"""
+    for point in found.points:
+        one, other = found.row(point, EXEC), found.row(point, TRANSFER)
+        if one is None or other is None or point.async_teardown:
+            continue
+        compared = ratio(one.pause.values, other.pause.values)
+        if compared is None:
+            continue
+        teardown, start = one.phase_s(*TEARDOWN), one.phase_s("start", "realise")
+        yield (
+            f"At {point} {EXEC} pauses the guest for {_ms(one.pause)}, {TRANSFER} for {_ms(other.pause)}: "
+            f"{compared[0]:.2f} times as long (95%: {compared[1]:.2f} to {compared[2]:.2f}). Of exec's pause "
+            f"{_share(teardown, one)} is the end of the old address space and KVM, "
+            f"{_share(one.phase_s('exec') - teardown, one)} the rest of the exec, "
+            f"{_share(start, one)} new QEMU's "
+            f"start and devices, {_share(one.phase_s('load'), one)} the load of its state; transfer "
+            f"does start "
+            "and devices while the guest runs, and the end of old QEMU after it runs again."
+        )
+
+
+def _memory(found: Analysis) -> Iterator[str]:
+    """How does the pause grow with memory?"""
+    for growth in found.growths:
+        if growth.of != "pause":
+            continue
+        teardown = [g for g in found.growths if (g.mode, g.point) == (growth.mode, growth.point)]
+        parts = ", ".join(f"{g.of} {_slope(g)}" for g in teardown if g.of != "pause" and g.slope.seen)
+        yield (
+            f"By {growth.mode} with {_like(growth.point)} the pause grows by {_slope(growth)} with memory "
+            f"(n={growth.slope.n}); phases whose interval leaves out 0: {parts or 'none'}."
+        )
+
+
+def _one_thing(
+    found: Analysis, what: str, changed: Callable[[Point], bool], base: Callable[[Point], Point]
+) -> Iterator[str]:
+    for row in found.rows:
+        other = found.row(base(row.point), row.mode)
+        if not changed(row.point) or other is None or row.point.cost:
+            continue
+        compared = ratio(row.pause.values, other.pause.values)
+        if compared is not None:
+            yield (
+                f"With {what} at {row.point.memory_mib} MiB {row.mode} pauses for {_ms(row.pause)} "
+                f"instead of "
+                f"{_ms(other.pause)}: {compared[0]:.2f} times as long (95%: {compared[1]:.2f} to "
+                f"{compared[2]:.2f}); {_moved(row, other)}."
+            )
+
+
+def _devices(found: Analysis) -> Iterator[str]:
+    for count in (0, 2):
+        yield from _one_thing(
+            found,
+            f"{count or 'no'} assigned NIC{'s' if count != 1 else ''}",
+            lambda p, count=count: p.devices == count,  # type: ignore[misc]
+            lambda p: replace(p, devices=1),
+        )
+
+
+def _async(found: Analysis) -> Iterator[str]:
+    """Does async-teardown help?"""
+    for row in found.rows:
+        other = found.row(replace(row.point, async_teardown=False), row.mode)
+        if not row.point.async_teardown or other is None or row.mode != EXEC:
+            continue
+        compared = ratio(row.pause.values, other.pause.values)
+        if compared is not None:
+            yield (
+                f"async-teardown=on takes the end of the old address space and KVM out of exec's pause "
+                f"({1000 * other.phase_s(*TEARDOWN):.0f} ms without it, "
+                f"{1000 * row.phase_s(*TEARDOWN):.0f} ms with "
+                f"it): {_ms(row.pause)} instead of {_ms(other.pause)}, {compared[0]:.2f} times as long (95%: "
+                f"{compared[1]:.2f} to {compared[2]:.2f}); but its helper process waits for the end "
+                f"of a parent "
+                "that only execs, so each update leaves one behind, with the old address space and KVM."
+            )
+
+
+def _clocks(found: Analysis) -> Iterator[str]:
+    """Why does the QMP clock overstate the guest's own gap?"""
+    for row in found.rows:
+        if (
+            row.still is None
+            or not {"guest", "qmp", "running", "host"} <= row.clocks.keys()
+            or row.point.cost
+        ):
+            continue
+        seen = {name: series.median for name, series in row.clocks.items()}
+        yield (
+            f"At {row.point} by {row.mode} the guest's own gap is {1000 * seen['guest']:.0f} ms, QMP STOP to "
+            f"query-status running {1000 * seen['running']:.0f} ms "
+            f"({seen['running'] / seen['guest']:.1f} times), "
+            f"the pause by the host's kernel {1000 * seen['host']:.0f} ms (n={row.pause.n}): the "
+            f"guest's clock "
+            f"stands still for {1000 * row.still.median:.0f} ms, from where QEMU saves it to where "
+            f"the guest runs "
+            f"again, and QMP adds {1000 * (seen['running'] - seen['qmp']):.0f} ms after RESUME for "
+            f"its answer."
+        )
+        return
+
+
+def _cost(found: Analysis) -> Iterator[str]:
+    for cost in found.costs:
+        value, low, high = cost.ratio
+        goal = "below" if value < 1.05 else "above"
+        yield (
+            f"The recorder's own cost: with the kernel's trace, QEMU's and the sampling of pins the pause is "
+            f"{_ms(cost.seen)} by QEMU's STOP and RESUME, without them {_ms(cost.bare)}: "
+            f"{100 * (value - 1):+.1f}% "
+            f"(95%: {100 * (low - 1):+.1f}% to {100 * (high - 1):+.1f}%), {goal} the goal of 5%; "
+            f"heartbeat and "
+            "chardev lines are on in both."
+        )
+
+
+def _moved(row: Row, other: Row) -> str:
+    """The phase that changed most."""
+    names = [name for name in row.phases if ":" not in name and name in other.phases]
+    if not names:
+        return "no phase is known"
+    most = max(names, key=lambda name: abs(row.phase_s(name) - other.phase_s(name)))
+    return f"most of it in {most}, {1000 * (row.phase_s(most) - other.phase_s(most)):+.0f} ms"
+
+
+def _ms(series: Series) -> str:
+    low, high = series.quartiles
+    return f"{1000 * series.median:.0f} ms ({1000 * low:.0f} to {1000 * high:.0f}, n={series.n})"
+
+
+def _share(seconds: float, row: Row) -> str:
+    return f"{100 * seconds / row.pause.median:.0f}%"
+
+
+def _slope(growth: Growth) -> str:
+    of = growth.slope
+    return f"{1000 * of.per_unit:.0f} ms per GiB (95%: {1000 * of.low:.0f} to {1000 * of.high:.0f})"
+
+
+def _like(point: Point) -> str:
+    pages = "" if point.page == "any" else f"{point.page} pages, "
+    teardown = ", async-teardown" if point.async_teardown else ""
+    return (
+        f"{pages}prealloc {point.prealloc}, {point.devices} NIC{'s' if point.devices != 1 else ''}{teardown}"
+    )

@@ -1,0 +1,108 @@
+"""Samples out of a run record: one for each update of a sweep. Read again, they are the same."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from lab.checkers.pauses import pauses
+from lab.checkers.phases import known, phases, standstill, vcpu_gap
+from lab.checkers.updates import Update, updates
+from lab.pause.plan import Point
+from lab.run_record import read_run
+from lab.timeline import Event, Timeline
+
+CLOCKS = {
+    "host": "KVM exit to entry",
+    "qmp": "QMP STOP to RESUME",
+    "running": "QMP STOP to query-status running",
+    "guest": "guest heartbeat",
+}
+"""Short names of the clocks that are compared."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One update.
+
+    first:       the old QEMU was the one that booted the guest
+    bare:        nothing traced, no pins sampled
+    clocks:      the pause in seconds by each clock (`CLOCKS`) that told
+    resolutions: what each of them cannot tell apart, in seconds
+    phases:      in seconds, those that are known
+    still_s:     for how long the guest's clock stood still
+    """
+
+    point: Point
+    update: int
+    mode: str
+    first: bool
+    bare: bool
+    clocks: Mapping[str, float]
+    resolutions: Mapping[str, float]
+    phases: Mapping[str, float]
+    still_s: float | None
+
+    @property
+    def pause_s(self) -> float | None:
+        """By the bench host's kernel."""
+        return self.clocks.get("host")
+
+
+def of_run(run: Path) -> list[Sample]:
+    """All samples of a run; a case that is damaged or is no sweep's has none.
+
+    Raises:
+        LabUsageError: the folder holds no run.
+    """
+    found: list[Sample] = []
+    for case in read_run(run).get("cases", []):
+        if not case.get("folder"):
+            continue
+        try:
+            timeline = Timeline.load(run / case["folder"] / "timeline.jsonl")
+        except (OSError, ValueError):
+            continue
+        found += of_case(timeline)
+    return found
+
+
+def of_case(timeline: Timeline) -> Iterator[Sample]:
+    """The samples of one guest: of the updates that completed."""
+    points = timeline.of("pause.point")
+    told = {int(e.data["update"]): e for e in timeline.of("pause.sample")}
+    for update in updates(timeline) if points else ():
+        if update.outcome == "ok" and update.number in told:
+            yield _sample(timeline, update, Point.parse(str(points[0].data["name"])), told[update.number])
+
+
+def _sample(timeline: Timeline, update: Update, point: Point, told: Event) -> Sample:
+    by_name = {p.name: p for p in pauses(timeline, update)}
+    found = {
+        short: next((p for name, p in by_name.items() if name.startswith(full)), None)
+        for short, full in CLOCKS.items()
+    }
+    if (gap := vcpu_gap(timeline, update)) is None:
+        found["host"] = None
+    still = standstill(timeline, update)
+    return Sample(
+        point=point,
+        update=update.number,
+        mode=str(told.data["mode"]),
+        first=bool(told.data["first"]),
+        bare=bool(told.data["bare"]),
+        clocks={short: p.seconds for short, p in found.items() if p is not None},
+        resolutions={
+            short: p.resolution_s
+            for short, p in found.items()
+            if p is not None and p.resolution_s is not None
+        },
+        phases=known(phases(timeline, update)) if gap else {},
+        still_s=still[0] if still else None,
+    )
+
+
+def select(
+    samples: Iterable[Sample], point: Point, mode: str, *, first: bool = False, bare: bool = False
+) -> list[Sample]:
+    """Those of one point and mode."""
+    return [s for s in samples if (s.point, s.mode, s.first, s.bare) == (point, mode, first, bare)]
