@@ -7,10 +7,12 @@ second set of resources is needed. QEMU docs/devel/migration/CPR.rst, cpr-exec: 
 
 import pytest
 
-from lab.checkers import chardev_grade, container_kept
+from lab.checkers import chardev_grade, container_kept, same_guest, update_completed
 from lab.rows.container import Contained
 
 ROOMY = Contained()
+ONCE = Contained(memlock_mib=64)
+"""May pin the guest's RAM once."""
 
 
 @pytest.mark.parametrize("container", [ROOMY], ids=["contained"], indirect=True)
@@ -23,3 +25,21 @@ def test_container_stays(load, update, verdict, claims):
             running.settle()
 
     verdict(*claims(), container_kept(), chardev_grade("container", "A"))
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="Linux 7.3.4, iommufd: new QEMU is charged before old QEMU is not; QEMU 11.1.3 loses the guest",
+)
+@pytest.mark.parametrize("container", [ONCE], ids=["may pin once"], indirect=True)
+@pytest.mark.parametrize("iommu", ["iommufd"], indirect=True)
+def test_what_was_enough_to_start_is_enough_to_update(load, update, verdict, qemu_said):
+    """A limit of locked memory under which QEMU has pinned the guest's RAM is enough for its update."""
+    with load() as running:
+        running.settle()
+        with update():
+            running.settle(timeout_s=15)
+
+    qemu_said("Unknown section or instance 'iommufd'")
+    verdict(update_completed(), same_guest())

@@ -72,7 +72,8 @@ def test_memory_plugged_before_the_update_is_kept(memory, load, update, verdict,
     verdict(*claims(), pages_as_asked(memory.page))
 
 
-@pytest.mark.parametrize("row, iommu, memory", [("vdpa-net", "vdpa", BALLOON)], indirect=True, ids=str)
+# vhost-vdpa maps the guest's memory for its device, and so inhibits a balloon as VFIO does
+@pytest.mark.parametrize("row, iommu, memory", [("tap", "vhost", BALLOON)], indirect=True, ids=str)
 def test_a_balloon_stays_inflated(load, update, verdict, claims, inflate):
     """What the balloon gave back to the host stays given back, and the guest goes on with the rest."""
     with load() as running:

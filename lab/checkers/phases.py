@@ -209,7 +209,8 @@ def standstill(timeline: Timeline, update: Update) -> tuple[float, float] | None
     """For how long the guest's clock stood still at an update, and the error, both in seconds.
 
     By how much it fell behind the bench host's clock, both compared with the controller's right before and
-    after: QEMU saves the guest's clock with its state and sets it when the guest runs again (hw/i386/kvm/clock.c).
+    after: QEMU saves the guest's clock with its state and sets it when the guest runs again
+    (hw/i386/kvm/clock.c).
     """
     before, after = (_behind(timeline, update, later) for later in (False, True))
     if before is None or after is None:

@@ -29,7 +29,7 @@ def pause(
     devices: Annotated[str, typer.Option(help="How many NICs are assigned, 0 to 2.")] = "1,0,2",
     async_teardown: Annotated[str, typer.Option(help="-run-with async-teardown=on.")] = "off,on",
     modes: Annotated[str, typer.Option(help="They take turns in each guest.")] = "cpr-exec,cpr-transfer",
-    repeats: Annotated[int, typer.Option(help="Updates of each mode in each guest.", min=1)] = 5,
+    repeats: Annotated[int, typer.Option(help="Updates of each mode in each guest.", min=1)] = 4,
     product: Annotated[
         bool, typer.Option("--product", help="Every combination, not one thing at a time from the base.")
     ] = False,
