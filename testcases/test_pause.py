@@ -3,9 +3,8 @@
 Questions under test, from the discussion of "[PATCH V2 00/11] Live update: cpr-exec" (2024-07-18): exec
 "should be simply slower, logically, due to the serialized operation to (1) tearing down the old mm, (2)
 reload the new ELF, then (3) runs through the QEMU init process"; "with the async-teardown option we have a
-way to move
-the MM teardown to a separate process". The numbers are not judged but for the bench's budget; that their
-phases add up is.
+way to move the MM teardown to a separate process". The numbers are not judged but for the bench's budget;
+that their phases add up is.
 """
 
 from dataclasses import replace
