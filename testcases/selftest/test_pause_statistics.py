@@ -1,0 +1,141 @@
+"""Statistics of a sweep against closed forms, its points by name, and its numbers made again."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lab.errors import LabUsageError
+from lab.pause.analysis import analyse
+from lab.pause.answers import answers
+from lab.pause.plan import Point, Sweep
+from lab.pause.record import FILE, analysed, differences, write
+from lab.pause.samples import Sample
+from lab.pause.statistics import Series, ratio, slope, theil_sen
+from lab.report.pause_page import add_page
+
+MODES = ("cpr-exec", "cpr-transfer")
+
+
+def test_median_and_quartiles() -> None:
+    series = Series((4.0, 1.0, 3.0, 2.0, 5.0))
+    assert (series.n, series.median, series.quartiles) == (5, 3.0, (2.0, 4.0))
+
+
+@given(st.floats(-100, 100), st.floats(-100, 100))
+def test_the_slope_of_a_line_is_its_slope(a: float, b: float) -> None:
+    x = [0.25, 0.5, 1.0, 2.0]
+    assert theil_sen(x, [a * value + b for value in x]) == pytest.approx(a, abs=1e-9)
+
+
+def test_the_slope_heeds_no_outlier() -> None:
+    assert theil_sen([1, 2, 3, 4, 5], [1, 2, 3, 4, 500]) == pytest.approx(1.0)
+
+
+def test_values_of_one_size_have_no_slope() -> None:
+    assert theil_sen([1, 1], [2, 3]) is None
+    assert slope([(1.0, [2.0, 3.0])]) is None and slope([]) is None
+
+
+def test_the_interval_of_a_slope_holds_it_and_tells_noise_from_growth() -> None:
+    random = np.random.default_rng(7)
+    noisy = [(x, list(100 + 30 * x + random.normal(0, 1, 20))) for x in (0.5, 1.0, 2.0)]
+    grown, flat = slope(noisy), slope([(x, list(random.normal(5, 1, 20))) for x in (0.5, 1.0, 2.0)])
+    assert grown is not None and grown.low < 30 < grown.high and grown.seen and grown.n == 60
+    assert flat is not None and not flat.seen
+    assert slope(noisy) == grown, "the same numbers give the same interval"
+
+
+def test_the_ratio_of_medians() -> None:
+    assert ratio([2.0, 2.0], [1.0, 1.0]) == (2.0, 2.0, 2.0)
+    assert ratio([], [1.0]) is None
+
+
+def test_points_are_known_by_their_names() -> None:
+    for point in Sweep(product=True).points():
+        assert Point.parse(str(point)) == point
+    with pytest.raises(LabUsageError, match="no point"):
+        Point.parse("512m")
+
+
+def test_a_sweep_varies_one_thing_at_a_time() -> None:
+    points = Sweep().points()
+    base = Point(512)
+    assert base in points and len(points) == len(set(points))
+    for point in (p for p in points if not p.cost and p.prealloc != "both"):
+        assert sum(getattr(point, name) != getattr(base, name) for name in vars(base)) <= 1
+    assert [p for p in points if p.cost] == [replace(base, devices=0, cost=True)]
+
+
+def sample(point: Point, mode: str, pause_s: float, **more: bool) -> Sample:
+    teardown = 0.0 if point.async_teardown else 0.02
+    phases = {"stop": 0.01, "exec": 0.03, "exec: address space": teardown, "load": pause_s - 0.04}
+    clocks = {"host": pause_s, "qmp": pause_s - 0.01, "running": pause_s + 0.1, "guest": 0.1}
+    first, bare = more.get("first", False), more.get("bare", False)
+    return Sample(point, 1, mode, first, bare, clocks, {"host": 0.004}, phases, pause_s - 0.1)
+
+
+def swept() -> list[Sample]:
+    found = [sample(Point(512), "cpr-exec", 9.0, first=True)]
+    for point in Sweep().points():
+        for number in range(4):
+            for mode in MODES[: 1 if point.cost else 2]:
+                growth = 0.4 * point.memory_mib / 1024 * (mode == "cpr-exec")
+                found.append(sample(point, mode, 0.5 + growth + number / 1000))
+            if point.cost:
+                found.append(sample(point, "cpr-exec", 0.5, bare=True))
+    return found
+
+
+def test_growth_is_told_by_mode_and_the_first_update_is_left_out() -> None:
+    told = analyse(swept())
+    row = told.row(Point(512), "cpr-exec")
+    assert row is not None and row.pause.n == 4 and row.pause.median < 1
+    grown = {(g.mode, g.of): g.slope.per_unit for g in told.growths if g.point.prealloc == "off"}
+    assert grown["cpr-exec", "pause"] == pytest.approx(0.4, abs=0.01)
+    assert grown["cpr-transfer", "pause"] == pytest.approx(0.0, abs=0.01)
+
+
+def test_every_question_is_answered_with_a_figure_and_its_n() -> None:
+    lines = answers(analyse(swept()))
+    for words in (
+        "times as long",
+        "ms per GiB",
+        "2 MiB",
+        "prealloc=on",
+        "2 assigned",
+        "async-teardown",
+        "own gap",
+    ):
+        assert any(words in line for line in lines), words
+    assert all("n=" in line for line in lines)
+
+
+def test_nothing_measured_answers_nothing() -> None:
+    assert answers(analyse([])) == []
+
+
+def test_a_run_gives_its_numbers_again(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"cases": [], "bench": {"acceleration": "tcg"}}))
+    assert differences(tmp_path) == []
+    written = write(tmp_path, analysed(tmp_path))
+    assert "emulated" in json.loads(written.read_text())["limits"]
+    assert differences(tmp_path) == []
+    changed = json.loads(written.read_text()) | {"rows": [1]}
+    (tmp_path / FILE).write_text(json.dumps(changed))
+    assert differences(tmp_path) == [f"{FILE}: rows differs"]
+
+
+def test_the_reports_page_has_the_plots_and_the_answers(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text(json.dumps({"cases": []}))
+    told = analyse(swept())
+    add_page(tmp_path, write(tmp_path, told), told)
+    plots = {path.name for path in (tmp_path / "pause").iterdir()}
+    assert {"pause-by-memory.png", "phases.svg", "teardown.png"} <= plots
+    (page,) = (tmp_path / "allure-results").glob("*-result.json")
+    said = json.loads(page.read_text())
+    assert "ms per GiB" in said["descriptionHtml"] and len(said["attachments"]) == len(plots) + 1
