@@ -101,6 +101,11 @@ def _by_exec(at: "_Times") -> list[Phase]:
         at.kernel("cprlab:kvm_destroy_vm", after=execed),
         at.kernel("cprlab:kvm_destroy_vm_done", after=execed),
     )
+    # VFIO keeps a KVM: that of the update before goes while old QEMU, which saves, closes its KVM-VFIO device
+    late = (
+        at.within("cprlab:kvm_destroy_vm", stopped, prepared),
+        at.within("cprlab:kvm_destroy_vm_done", stopped, prepared),
+    )
     # a KVM that outlives its process, as with async-teardown, holds nothing up
     gone = ended[1] if ended[1] is not None else execed
     state = at.qemu("cpr_state_load", after=execed)
@@ -109,6 +114,7 @@ def _by_exec(at: "_Times") -> list[Phase]:
     parts = [
         at.phase("stop", at.gap_start, stopped),
         at.phase("save", stopped, prepared),
+        at.phase("save: KVM", *late),
         at.phase("exec", prepared, gone),
         at.phase("exec: address space", *mmap),
         at.phase("exec: KVM", *ended),
@@ -156,7 +162,7 @@ class _Times:
         return self._first(self._kernel, lambda e: int(e.data["t_src_ns"]), name, "", after, self._of_qemu)
 
     def within(self, name: str, start: int | None, end: int | None) -> int | None:
-        """Of one thread: that which execs."""
+        """The same, if it was seen before another moment."""
         at = self.kernel(name, start)
         return at if at is not None and end is not None and at <= end else None
 

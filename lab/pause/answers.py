@@ -8,7 +8,7 @@ from lab.pause.plan import Point
 from lab.pause.statistics import Series, ratio
 
 EXEC, TRANSFER = "cpr-exec", "cpr-transfer"
-TEARDOWN = ("exec: address space", "exec: KVM")
+TEARDOWN = ("save: KVM", "exec: address space", "exec: KVM")
 VIRTUAL = (
     "What this bench cannot say: its processor is emulated, so every time is 10 to 100 times that "
     "of hardware, "
@@ -62,7 +62,7 @@ def _slower(found: Analysis) -> Iterator[str]:
             f"At {point} {EXEC} pauses the guest for {_ms(one.pause)}, {TRANSFER} for {_ms(other.pause)}: "
             f"{compared[0]:.2f} times as long (95%: {compared[1]:.2f} to {compared[2]:.2f}). Of exec's pause "
             f"{_share(teardown, one)} is the end of the old address space and KVM, "
-            f"{_share(one.phase_s('exec') - teardown, one)} the rest of the exec, "
+            f"{_share(one.phase_s('exec') - one.phase_s(*TEARDOWN[1:]), one)} the rest of the exec, "
             f"{_share(start, one)} new QEMU's "
             f"start and devices, {_share(one.phase_s('load'), one)} the load of its state; transfer "
             f"does start "

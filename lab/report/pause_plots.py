@@ -87,7 +87,7 @@ def _teardown(axes: Axes, found: Analysis) -> bool:
     rows = [row for row in found.rows if row.mode == "cpr-exec" and not row.point.cost]
     names = [f"{row.point} (n={row.pause.n})" for row in rows]
     space = [1000 * row.phase_s("exec: address space") for row in rows]
-    kvm = [1000 * row.phase_s("exec: KVM") for row in rows]
+    kvm = [1000 * row.phase_s("save: KVM", "exec: KVM") for row in rows]
     axes.barh(names, space, color="#cf222e", label="old address space (exit_mmap)")
     axes.barh(names, kvm, left=space, color="#ff8182", label="old KVM (kvm_destroy_vm)")
     axes.invert_yaxis()
