@@ -52,10 +52,14 @@ class Section(BaseModel):
 
 
 class Guest(Section):
-    """The guest every case starts."""
+    """The guest every case starts.
+
+    tick_ms: period of its heart's ticks, between which it cannot tell a gap
+    """
 
     memory_mib: Annotated[StrictInt, Field(ge=64)] = 256
     cpus: Annotated[StrictInt, Field(ge=1)] = 1
+    tick_ms: Annotated[StrictFloat | StrictInt, Field(gt=0, le=100)] = 1.0
 
 
 class Load(Section):

@@ -49,14 +49,18 @@ class Watch:
         far: Mapping[str, Agent],
         functions: Sequence[str],
         recorder: Recorder,
+        tick_ms: float = 10,
     ) -> Iterator["Watch"]:
-        """Start everything that watches throughout, and open the first epoch."""
+        """Start everything that watches throughout, and open the first epoch.
+
+        tick_ms: period of the ticks of the guest's heart
+        """
         inside = [ContainerLink(agent, name)] if (name := guest.config.container) else []
         epochs = Epochs(recorder, [agent.link, guest.link, *inside, *far.values()])
         with ExitStack() as stack:
             stack.enter_context(kmsg(agent, recorder))
             stack.enter_context(pins(agent, recorder, guest.pid))
-            guest.link.call("heartbeat_start")
+            guest.link.call("heartbeat_start", tick_ms=tick_ms)
             streams = _streams(agent, guest, recorder)
             streams += [container_stream(agent, link, recorder) for link in inside]
             watch = cls(agent, guest, far, functions, recorder, epochs, streams)

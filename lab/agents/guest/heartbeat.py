@@ -40,7 +40,7 @@ class Heartbeat:
         self._memory: MemoryPattern | None = None
         self._timers: list[Timer] = []
 
-    def start(self, period_ms: int = 200, tick_ms: int = 10) -> None:
+    def start(self, period_ms: float = 200, tick_ms: float = 10) -> None:
         """One beat a period; a gap is the time between two ticks of which none came in between."""
         for timer in self._timers:
             self._loop.cancel(timer)
