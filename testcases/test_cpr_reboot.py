@@ -8,7 +8,7 @@ descriptors nor DMA.
 
 import pytest
 
-pytestmark = pytest.mark.parametrize("mode", ["cpr-reboot"], indirect=True)
+pytestmark = [pytest.mark.nightly, pytest.mark.parametrize("mode", ["cpr-reboot"], indirect=True)]
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ def test_a_mode_that_old_qemu_lacks_is_refused(iommu, load, update, verdict):
     verdict(*refused(STREAMS, "Parameter 'mode' does not accept value 'cpr-exec'"))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("mode", [TRANSFER], indirect=True)
 @pytest.mark.parametrize("row, iommu", [("tap", "vhost")], indirect=True)
 @pairs(("trixie", "bench"))
@@ -69,6 +70,7 @@ def test_transfer_from_10_0(load, update, verdict, claims):
     verdict(*claims())
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("mode", [TRANSFER], indirect=True)
 @pytest.mark.parametrize("row, iommu", [("tap", "vhost")], indirect=True)
 @pairs(("bench", "trixie"))
@@ -83,6 +85,7 @@ def test_transfer_to_10_0_is_refused(load, update, verdict):
 
 
 @BOTH
+@pytest.mark.nightly
 @pytest.mark.parametrize("mode", [TRANSFER], indirect=True)
 @pairs(("trixie", "bench"))
 def test_transfer_of_a_vfio_device_from_10_0_is_refused(load, update, verdict):
