@@ -11,14 +11,12 @@ import pytest
 pytestmark = [pytest.mark.nightly, pytest.mark.parametrize("mode", ["cpr-reboot"], indirect=True)]
 
 
-@pytest.mark.parametrize(
-    "row, iommu", [("nic", "type1"), ("nic", "iommufd"), ("nvme", "iommufd")], indirect=True
-)
+@pytest.mark.parametrize("row, iommu", [("nic", "type1"), ("nic", "iommufd")], indirect=True)
 def test_the_guest_survives(load, update, verdict, claims):
-    """The guest sleeps, wakes up in new QEMU, and its load goes on."""
+    """The guest sleeps, wakes up in new QEMU, and goes on; its DMA did not."""
     with load() as running:
         running.settle()
         with update():
-            running.settle()
+            running.settle(timeout_s=15)
 
     verdict(*claims())

@@ -63,6 +63,7 @@ __all__ = [
     "shared",
     "standard",
     "stays_given_back",
+    "suspended",
     "unpromised",
     "update_completed",
     "update_refused",
@@ -237,6 +238,21 @@ def shared(
         *(ChardevGrade(chardev, grade) for chardev, grade in grades.items()),
         GuestPauseBelow(pause_limit_s, from_outside),
         LogsClean(),
+    ]
+
+
+def suspended(*, updates: int | None = None, grades: Mapping[str, str]) -> list[Checker]:
+    """The claims of a case whose guest sleeps while its devices are closed and opened anew.
+
+    The guest lives on; its DMA does not go on, which is asserted. The resets in the host's log are those of
+    devices that are closed and opened, so the logs are not judged.
+    """
+    return [
+        UpdateCompleted(updates),
+        SameGuest(),
+        HandedOver(),
+        *(ChardevGrade(chardev, grade) for chardev, grade in grades.items()),
+        *(Unpromised(claim) for claim in (PagesStayedPinned(), MappingsKept(), device_not_reset)),
     ]
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from lab.cpr.steps import set_capabilities, wait_for_migration, wait_for_status
+from lab.cpr.steps import set_capabilities, wait_for_agent, wait_for_migration, wait_for_status
 from lab.errors import OutcomeUnknown
 from lab.guest import Guest
 from lab.incarnation import Incarnation
@@ -17,6 +17,8 @@ from lab.qemu.monitor import Monitor
 from lab.timeline import Recorder
 
 ANSWER_S = 3.0
+WAKE_S = 90.0
+"""It took 27 s on a bench host that was busy with others."""
 SUSPENDED = ("suspended",)
 LOADED = ("suspended", "running")
 """Runstates of a guest that was loaded: as it was saved."""
@@ -78,6 +80,8 @@ class CprReboot:
             monitor.execute("system_wakeup")
         wait_for_status(monitor, ["running"], self.timeout_s, "runstate running in new QEMU")
         monitor.execute("query-migrate")
+        if self.suspend:
+            wait_for_agent(self.guest, WAKE_S, "the guest that wakes up")
 
     def _prepare(self, monitor: Monitor) -> None:
         set_capabilities(monitor, "events", *(["x-ignore-shared"] if self.shared else []))

@@ -1,14 +1,11 @@
 """The control: what a user without any of the modes does. QEMU is ended and started, the guest boots."""
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 
-from lab.cpr.steps import wait_for_status
-from lab.errors import OutcomeUnknown
+from lab.cpr.steps import wait_for_agent, wait_for_status
 from lab.guest import BOOT_TIMEOUT_S, Guest
 from lab.timeline import Recorder
-from lab.waiting import wait_until
 
 
 @dataclass(frozen=True)
@@ -37,11 +34,4 @@ class Restart:
             monitor.open("new", self.timeout_s)
             self.guest.become(new, monitor)
             wait_for_status(monitor, ["running"], self.timeout_s, "runstate running in new QEMU")
-            wait_until(self._answers, BOOT_TIMEOUT_S, "the guest that boots", error=OutcomeUnknown)
-
-    def _answers(self) -> bool:
-        """The first call finds that the agent is another one, and has no answer."""
-        with suppress(OutcomeUnknown):
-            self.guest.link.call("hello", 2.0)
-            return True
-        return False
+            wait_for_agent(self.guest, BOOT_TIMEOUT_S, "the guest that boots")

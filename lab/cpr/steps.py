@@ -1,9 +1,11 @@
 """Steps that several modes take."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from lab.errors import OutcomeUnknown, Refused
+from lab.guest import Guest
 from lab.qemu.monitor import Monitor
 from lab.waiting import wait_until
 
@@ -48,3 +50,20 @@ def why(monitor: Monitor) -> str:
     """What QEMU says of a migration that failed."""
     reply: Any = monitor.execute("query-migrate")
     return str(reply.get("error-desc", reply))
+
+
+def wait_for_agent(guest: Guest, timeout_s: float, what: str) -> None:
+    """Wait until the guest agent answers again.
+
+    Raises:
+        OutcomeUnknown: it does not in time.
+    """
+
+    def answers() -> bool:
+        # one that was started anew has no answer to the first call, one that slept is slow to hear it
+        with suppress(OutcomeUnknown):
+            guest.link.call("hello", 2.0)
+            return True
+        return False
+
+    wait_until(answers, timeout_s, what, error=OutcomeUnknown)
