@@ -28,15 +28,19 @@ def rejudge(run: Run, as_json: AsJson = False) -> None:
     from lab.record.rejudge import rejudge as judge_again
 
     judged = judge_again(run)
+    from lab.pause.record import FILE
     from lab.pause.record import differences as other_numbers
 
-    differs = [*differences(run, judged), *other_numbers(run)]
+    numbers = other_numbers(run)
+    differs = [*differences(run, judged), *numbers]
     status = of_verdicts(judged.values())
     if as_json:
         verdicts = {nodeid: [v.as_json() for v in found] for nodeid, found in judged.items()}
         print_json({"run": str(run), "result": status, "cases": verdicts, "differences": differs})
     else:
         answer().print(outcome.table(record["cases"], judged))
+        if (run / FILE).exists() and not numbers:
+            answer().print(f"{FILE}: the same numbers from the record", markup=False)
         for difference in differs:
             aside().print(f"not as recorded: {difference}", markup=False)
     raise typer.Exit(status)
