@@ -9,7 +9,7 @@ version or a step up or down, as the day has it. `versions` of the run record sa
 
 import pytest
 
-from lab.checkers import refused
+from lab.checkers import logs_clean, refused, same_guest, update_completed
 from lab.rows import RESTART, TRANSFER
 
 BOTH = pytest.mark.parametrize("iommu", ["type1", "iommufd"], indirect=True)
@@ -18,7 +18,7 @@ STREAMS = ("nic.to-guest", "nic.from-guest")
 
 
 def pairs(*chosen, nightly=()):
-    """Old and new QEMU, and whether `make test` leaves the pair to nightly runs."""
+    """Old and new QEMU, by suite; `nightly` ones are left out of `make test`, which so fetches sid alone."""
     named = {"bench": BENCH, "trixie": "deb:10.0", "forky": "deb:forky", "sid": "deb:sid"}
     params = [
         pytest.param(
@@ -45,8 +45,8 @@ def test_dma_survives(load, update, verdict, claims):
 
 @BOTH
 @pytest.mark.parametrize("needed_mode", [RESTART], ids=["any mode"])
-@pairs(("trixie", "bench"))
-def test_a_mode_that_old_qemu_lacks_is_refused(iommu, load, update, verdict):
+@pairs(nightly=[("trixie", "bench")])
+def test_a_mode_that_old_qemu_lacks_is_refused(load, update, verdict):
     """QEMU 10.0 has no cpr-exec: it says so, and the guest runs on with its DMA."""
     with load() as running:
         running.settle()
@@ -57,23 +57,28 @@ def test_a_mode_that_old_qemu_lacks_is_refused(iommu, load, update, verdict):
 
 
 @pytest.mark.nightly
+@pytest.mark.xfail(
+    strict=True,
+    raises=AssertionError,
+    reason="QEMU 10.0.13 has queues of 1024 in every virtio device, 11.1.3 of 128 and does not load them",
+)
 @pytest.mark.parametrize("mode", [TRANSFER], indirect=True)
 @pytest.mark.parametrize("row, iommu", [("tap", "vhost")], indirect=True)
-@pairs(("trixie", "bench"))
-def test_transfer_from_10_0(load, update, verdict, claims):
-    """QEMU 10.0 hands a guest without an assigned device over to a newer one."""
+@pairs(nightly=[("trixie", "bench")])
+def test_transfer_from_10_0(load, update, verdict, qemu_said):
+    """QEMU 10.0 hands a guest without an assigned device over to a newer one (it has virtio devices)."""
     with load() as running:
         running.settle()
         with update():
-            running.settle()
+            running.settle(timeout_s=15)
 
-    verdict(*claims())
+    qemu_said("vring.num 1024 exceeds allocated max")
+    verdict(update_completed(), same_guest(), logs_clean())
 
 
-@pytest.mark.nightly
 @pytest.mark.parametrize("mode", [TRANSFER], indirect=True)
 @pytest.mark.parametrize("row, iommu", [("tap", "vhost")], indirect=True)
-@pairs(("bench", "trixie"))
+@pairs(nightly=[("bench", "trixie")])
 def test_transfer_to_10_0_is_refused(load, update, verdict):
     """QEMU 10.0 does not know the CPR state of 10.1 and newer: it ends, and the guest runs on in old QEMU."""
     with load() as running:
@@ -87,7 +92,7 @@ def test_transfer_to_10_0_is_refused(load, update, verdict):
 @BOTH
 @pytest.mark.nightly
 @pytest.mark.parametrize("mode", [TRANSFER], indirect=True)
-@pairs(("trixie", "bench"))
+@pairs(nightly=[("trixie", "bench")])
 def test_transfer_of_a_vfio_device_from_10_0_is_refused(load, update, verdict):
     """QEMU 10.0 knows cpr-transfer, but not with VFIO (since 10.1): new QEMU ends, the guest runs on."""
     with load() as running:
@@ -96,3 +101,15 @@ def test_transfer_of_a_vfio_device_from_10_0_is_refused(load, update, verdict):
             running.settle()
 
     verdict(*refused(STREAMS, "."))
+
+
+@pytest.mark.parametrize("iommu", ["iommufd"], indirect=True)
+@pytest.mark.parametrize("qemu_new", ["own"], indirect=True)
+def test_a_users_own_build(load, update, verdict, claims):
+    """A build with libraries that the bench host does not have is brought there, and takes the guest over."""
+    with load() as running:
+        running.settle()
+        with update():
+            running.settle()
+
+    verdict(*claims())

@@ -17,7 +17,7 @@ from lab.images.store import cache_folder
 NAME = "qemu-system-x86_64"
 _BINARIES = (f"bin/{NAME}", f"usr/bin/{NAME}", f"usr/local/bin/{NAME}", NAME, f"build/{NAME}")
 _LIBRARIES = ("lib/x86_64-linux-gnu", "lib64", "lib")
-_LOADERS = ("lib64/ld-linux-x86-64.so.2", "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2")
+LOADERS = ("lib64/ld-linux-x86-64.so.2", "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2")
 _MODULES = "block-blkio.so"
 
 
@@ -52,7 +52,7 @@ def found(given: Path) -> OwnBuild:
         binary = given
     binary = binary.absolute()
     prefix = binary.parent.parent if binary.parent.name == "bin" else binary.parent
-    root = given.absolute() if given.is_dir() and _first(given.absolute(), _LOADERS) else None
+    root = given.absolute() if given.is_dir() and _first(given.absolute(), LOADERS) else None
     return OwnBuild(binary, prefix, root)
 
 
@@ -91,7 +91,7 @@ def ensure_own_qemu(given: Path) -> PortableQemu:
 def _loader(build: OwnBuild, interpreter: str | None) -> Path | None:
     if interpreter is None:
         return None
-    own = _first(build.root, _LOADERS) if build.root else None
+    own = _first(build.root, LOADERS) if build.root else None
     if not (loader := own or Path(interpreter)).is_file():
         raise LabUsageError(f"{build.binary} wants the loader {interpreter}, not found on this controller")
     return loader
