@@ -38,7 +38,8 @@ bench-test: setup-test
 	$(MAKE) --no-print-directory -j2 --output-sync=target bench-lane-1 bench-lane-2
 
 # about half of the time; the other lane has the rest
-LANE_1 := $(patsubst %,testcases/test_%.py,cpr_exec_devices cpr_exec_nic cpr_transfer bad_input main_job)
+LANE_1 := $(patsubst %,testcases/test_%.py,cpr_exec_devices cpr_exec_nic cpr_transfer cpr_exec_memory \
+	qemu_versions bad_input main_job)
 # what is marked so is one of many of its kind
 LANE := $(VENV)/bin/pytest --lg-env $(BENCH) -m "not nightly"
 
