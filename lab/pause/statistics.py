@@ -8,6 +8,8 @@ import numpy as np
 BOOTSTRAPS = 2000
 SEED = 1
 CONFIDENCE = 0.95
+FEWEST = 3
+"""An interval out of fewer values would look sure of what nobody knows."""
 METHOD = (
     f"median and interquartile range; slope by Theil and Sen (the median of the slopes of all pairs), its "
     f"{CONFIDENCE:.0%} interval by {BOOTSTRAPS} bootstraps within each memory size"
@@ -74,8 +76,8 @@ def theil_sen(x: Sequence[float], y: Sequence[float]) -> float | None:
 
 
 def slope(groups: Sequence[tuple[float, Sequence[float]]]) -> Slope | None:
-    """Of values in groups of one x each: [(x, values)]; None with fewer than two x."""
-    full = [(x, list(values)) for x, values in groups if values]
+    """Of values in groups of one x each: [(x, values)]; None with fewer than two x of `FEWEST` values."""
+    full = [(x, list(values)) for x, values in groups if len(values) >= FEWEST]
     found = theil_sen(*_flat(full))
     if found is None:
         return None
@@ -90,8 +92,8 @@ def slope(groups: Sequence[tuple[float, Sequence[float]]]) -> Slope | None:
 
 
 def ratio(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, float] | None:
-    """The ratio of two medians and its interval, by bootstraps; None if one of them is empty."""
-    if not one or not other:
+    """The ratio of two medians and its interval, by bootstraps; None if one has fewer than `FEWEST` values."""
+    if min(len(one), len(other)) < FEWEST:
         return None
     random = np.random.default_rng(SEED)
     a = np.median(random.choice(one, (BOOTSTRAPS, len(one))), axis=1)

@@ -38,7 +38,7 @@ def test_the_slope_heeds_no_outlier() -> None:
 
 def test_values_of_one_size_have_no_slope() -> None:
     assert theil_sen([1, 1], [2, 3]) is None
-    assert slope([(1.0, [2.0, 3.0])]) is None and slope([]) is None
+    assert slope([(1.0, [2.0, 3.0, 4.0])]) is None and slope([]) is None
 
 
 def test_the_interval_of_a_slope_holds_it_and_tells_noise_from_growth() -> None:
@@ -51,8 +51,12 @@ def test_the_interval_of_a_slope_holds_it_and_tells_noise_from_growth() -> None:
 
 
 def test_the_ratio_of_medians() -> None:
-    assert ratio([2.0, 2.0], [1.0, 1.0]) == (2.0, 2.0, 2.0)
-    assert ratio([], [1.0]) is None
+    assert ratio([2.0] * 3, [1.0] * 3) == (2.0, 2.0, 2.0)
+
+
+def test_too_few_values_give_no_interval() -> None:
+    assert ratio([2.0, 2.0], [1.0] * 9) is None and ratio([], [1.0]) is None
+    assert slope([(1.0, [2.0, 3.0]), (2.0, [2.0, 3.0])]) is None
 
 
 def test_points_are_known_by_their_names() -> None:
