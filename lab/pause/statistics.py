@@ -76,7 +76,7 @@ def theil_sen(x: Sequence[float], y: Sequence[float]) -> float | None:
 
 
 def slope(groups: Sequence[tuple[float, Sequence[float]]]) -> Slope | None:
-    """Of values in groups of one x each: [(x, values)]; None with fewer than two x of `FEWEST` values."""
+    """Of values in groups of one x each: [(x, values)]; None without two x of `FEWEST` values."""
     full = [(x, list(values)) for x, values in groups if len(values) >= FEWEST]
     found = theil_sen(*_flat(full))
     if found is None:
