@@ -92,7 +92,7 @@ def slope(groups: Sequence[tuple[float, Sequence[float]]]) -> Slope | None:
 
 
 def ratio(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, float] | None:
-    """The ratio of two medians and its interval, by bootstraps; None if one has fewer than `FEWEST` values."""
+    """The ratio of two medians and its interval, by bootstraps; None with fewer than `FEWEST` of one."""
     if min(len(one), len(other)) < FEWEST:
         return None
     random = np.random.default_rng(SEED)
