@@ -10,15 +10,12 @@ from lab.pause.statistics import Series, ratio
 EXEC, TRANSFER = "cpr-exec", "cpr-transfer"
 TEARDOWN = ("save: KVM", "exec: address space", "exec: KVM")
 VIRTUAL = (
-    "What this bench cannot say: its processor is emulated, so every time is 10 to 100 times that "
-    "of hardware, "
-    "and user code, page tables and TLB misses are not slowed down alike: shares of a pause may "
-    "shift. Linking "
-    "and starting QEMU weighs more here, clearing and mapping memory may weigh less; one processor of the "
-    "controller does everything, so nothing of new QEMU's start runs beside the guest for free. It "
-    "has no memory "
-    "of hundreds of GiB and no NUMA. What it can say: which phases are in the pause of which mode, in what "
-    "order, which of them grow with memory, pages and devices, and whether a difference is there at all."
+    "What this bench cannot say: its processor is emulated, so every time is far longer than on hardware, and "
+    "user code, page tables and TLB misses are not slowed down alike: shares of a pause may shift. One "
+    "processor of the controller does everything, so nothing of new QEMU's start runs beside the guest for "
+    "free. It has no memory of hundreds of GiB and no NUMA. What it can say: which phases are in the pause of "
+    "which mode, in what order, which of them grow with memory, pages and devices, and whether a difference "
+    "is there at all."
 )
 
 
@@ -124,8 +121,8 @@ def _async(found: Analysis) -> Iterator[str]:
                 f"{1000 * row.phase_s(*TEARDOWN):.0f} ms with "
                 f"it): {_ms(row.pause)} instead of {_ms(other.pause)}, {compared[0]:.2f} times as long (95%: "
                 f"{compared[1]:.2f} to {compared[2]:.2f}); but its helper process waits for the end "
-                f"of a parent "
-                "that only execs, so each update leaves one behind, with the old address space and KVM."
+                "of a parent that only execs, so each update leaves one behind, with the old address space "
+                "(testcases/reproductions/async-teardown.sh)."
             )
 
 
