@@ -14,8 +14,8 @@ VIRTUAL = (
     "user code, page tables and TLB misses are not slowed down alike: shares of a pause may shift. One "
     "processor of the controller does everything, so nothing of new QEMU's start runs beside the guest for "
     "free. It has no memory of hundreds of GiB and no NUMA. What it can say: which phases are in the pause "
-    "of which mode, in what order, which of them grow with memory, pages and devices, and whether a difference "
-    "is there at all."
+    "of which mode, in what order, which of them grow with memory, pages and devices, and whether a "
+    "difference is there at all."
 )
 
 

@@ -13,9 +13,9 @@ HISTOGRAM = """# event histogram
 #
 
 { vcpu_id:          1 } hitcount:          7
-	max:       9000  common_timestamp:  386000000
+	max:    1009000  common_timestamp:  386000000
 { vcpu_id:          0 } hitcount:       2430
-	max:    1263056  common_timestamp:  386316711
+	max:    2263056  common_timestamp:  386316711
 { vcpu_id:          2 } hitcount:          1
 	max:          0  common_timestamp:          0
 
@@ -31,6 +31,12 @@ def test_each_vcpu_has_its_longest_gap_and_when_it_ended() -> None:
     assert gaps[0] == {"vcpu": 0, "entries": 2430, "gap_ns": 1_263_056_000, "end_ns": 386_316_711_000}
     assert gaps[1]["gap_ns"] == 9_000_000
     assert set(gaps) == {0, 1}, "a vCPU that entered once has had no gap"
+
+
+def test_an_entry_stamped_before_its_exit_is_no_gap() -> None:
+    assert not list(
+        vcpu_gaps.parsed(HISTOGRAM.replace("1009000", "999999").replace("2263056", str(2**64 - 1)))
+    )
 
 
 def test_a_histogram_that_dropped_something_tells_nothing() -> None:
