@@ -103,6 +103,7 @@ def test_transfer_of_a_vfio_device_from_10_0_is_refused(load, update, verdict):
     verdict(*refused(STREAMS, "."))
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("iommu", ["iommufd"], indirect=True)
 @pytest.mark.parametrize("qemu_new", ["own"], indirect=True)
 def test_a_users_own_build(load, update, verdict, claims):
