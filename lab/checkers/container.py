@@ -1,7 +1,7 @@
 """The container outlives the update: the same one, within its limits, with QEMU still in it.
 
-Source: "[PATCH V2 00/11] Live update: cpr-exec" (2024-07): cpr-exec keeps container, PID namespace and
-cgroup, where cpr-transfer needs resources for two; Linux Documentation/admin-guide/cgroup-v2.rst.
+Source: cover letter of "Live update: cpr-exec" V3 (2025-08-14): exec needs no second container, and agents
+keep their connections; Linux Documentation/admin-guide/cgroup-v2.rst.
 """
 
 from dataclasses import dataclass
