@@ -1,8 +1,8 @@
 """In a container with a memory limit cpr-exec updates QEMU within it.
 
-Claims under test: the cover letter of "Live update: cpr-exec" V3 (2025-08-14), as excerpted in the lab's notes,
-why exec is there beside transfer: the container, its PID namespace and cgroup and an agent's connection to the
-outside stay as they are, and no second container is needed. That cpr-transfer needs room for two is not tested.
+Claims under test: the cover letter of "Live update: cpr-exec" V3 (2025-08-14), why exec is there beside
+transfer (read as an excerpt): container, PID namespace, cgroup and an agent's connection to the outside stay
+as they are, and no second container is needed. That cpr-transfer needs room for two is not tested.
 """
 
 import pytest
