@@ -108,7 +108,7 @@ def test_no_descriptor_of_a_memory_file_is_left_behind(load, update, verdict):
 @pytest.mark.xfail(
     strict=True,
     raises=AssertionError,
-    reason="QEMU 11.1.3, Linux 7.3.4, type1: with shmem_enabled=always a memfd is of small pages; cause not found",
+    reason="Linux 7.3.4, type1: with shmem_enabled=always a memfd is of small pages; cause not found",
 )
 @pytest.mark.parametrize("memory", [Memory("memfd", "thp")], indirect=True, ids=str)
 def test_transparent_huge_pages_are_had_with_type1(load, update, verdict):
