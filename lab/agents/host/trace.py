@@ -115,9 +115,10 @@ class TraceWatch:
             raise AgentError(
                 f"cannot trace: {error}; is tracefs mounted on {tracefs}, are we root?"
             ) from None
+        # before the thread runs: what is counted must lie between trace.open and trace.close
+        wire.event("trace.open", update=update, missing=self._missing)
         self._thread = threading.Thread(target=self._run, name="trace", daemon=True)
         self._thread.start()
-        wire.event("trace.open", update=update, missing=self._missing)
         self._prove_awake("open")
 
     def stop(self) -> dict[str, Any]:
