@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from lab.boot_signs import BootSigns
-from lab.drivers.agent import HostAgent, Spawned
+from lab.drivers.agent import HostAgent
 from lab.drivers.ssh import HostConnection
 from lab.evidence import Evidence
 from lab.guest_link import GuestLink
@@ -51,10 +51,6 @@ class Guest:
     @property
     def config(self) -> GuestConfig:
         return self.now.config
-
-    @property
-    def spawned(self) -> Spawned:
-        return self.now.spawned
 
     def command(self, qemu: str) -> list[str]:
         """The argv of new QEMU for one cpr-exec."""

@@ -7,10 +7,8 @@ old process stays in postmigrate until it is ended.
 from dataclasses import dataclass
 
 from lab.checkers.findings import Findings
-from lab.checkers.guest import ended
-from lab.checkers.pfns import before_and_after
-from lab.checkers.process import grown, kept, right_version
-from lab.checkers.updates import Update, completed, seeing
+from lab.checkers.process import grown, kept, processes, right_version
+from lab.checkers.updates import Update
 from lab.timeline import Event, Timeline
 from lab.verdict import Verdict
 
@@ -34,14 +32,7 @@ class HandedOver:
 
     def __call__(self, timeline: Timeline) -> Verdict:
         found = Findings(self.__name__)
-        done = completed(found, timeline)
-        ended(found, timeline)
-        seeing(found, timeline, "process")
-        seen = [
-            (update, pair)
-            for update in done
-            if (pair := before_and_after(found, timeline, "host.process", update)) is not None
-        ]
+        seen = processes(found, timeline)
         for update, (before, after) in seen:
             _another(found, timeline, update, before, after)
             kept(found, update, before, after, self.holds)

@@ -43,14 +43,7 @@ class ReplacedInPlace:
 
     def __call__(self, timeline: Timeline) -> Verdict:
         found = Findings(self.__name__)
-        done = completed(found, timeline)
-        ended(found, timeline)
-        seeing(found, timeline, "process")
-        seen = [
-            (update, pair)
-            for update in done
-            if (pair := before_and_after(found, timeline, "host.process", update)) is not None
-        ]
+        seen = processes(found, timeline)
         for update, (before, after) in seen:
             self._same(found, timeline, update, before, after)
             kept(found, update, before, after, self.holds)
@@ -72,6 +65,15 @@ class ReplacedInPlace:
         else:
             what = f"PID {after.data['pid']} runs {version or after.data['exe']} since {update.name}"
             found.fact(what, before, proof, after)
+
+
+def processes(found: Findings, timeline: Timeline) -> list[tuple[Update, tuple[Event, Event]]]:
+    """QEMU's process before and after each update that completed; a lost guest is a defect."""
+    done = completed(found, timeline)
+    ended(found, timeline)
+    seeing(found, timeline, "process")
+    pairs = ((update, before_and_after(found, timeline, "host.process", update)) for update in done)
+    return [(update, pair) for update, pair in pairs if pair is not None]
 
 
 def right_version(found: Findings, timeline: Timeline, update: Update, after: Event) -> str | None:

@@ -64,16 +64,20 @@ def pause(
     found = _analysed(ran.folder)
     report = make_report(ran.folder)
     status = conclude(ran)
+    _tell(ran.folder, found, report, status, as_json=as_json)
+    raise typer.Exit(status)
+
+
+def _tell(run: Path, found: "Analysis", report: str | None, status: int, *, as_json: bool) -> None:
     if as_json:
         from lab.pause.record import as_json as pause_json
 
-        told = {"run": str(ran.folder), "report": report, "result": status}
-        print_json(told | pause_json(ran.folder, found))
+        told = {"run": str(run), "report": report, "result": status}
+        print_json(told | pause_json(run, found))
     else:
-        show(ran.folder, found)
-        where = f"\nreport: {report or 'none'}\nrecord: {ran.folder}"
+        show(run, found)
+        where = f"\nreport: {report or 'none'}\nrecord: {run}"
         answer().print(where, markup=False, soft_wrap=True)
-    raise typer.Exit(status)
 
 
 def _options(sweep: "Sweep", modes: str, repeats: int) -> list[str]:

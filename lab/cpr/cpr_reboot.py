@@ -9,7 +9,13 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from lab.cpr.steps import set_capabilities, wait_for_agent, wait_for_migration, wait_for_status
+from lab.cpr.steps import (
+    set_capabilities,
+    succeeded,
+    wait_for_agent,
+    wait_for_migration,
+    wait_for_status,
+)
 from lab.errors import OutcomeUnknown
 from lab.guest import Guest
 from lab.incarnation import Incarnation
@@ -43,19 +49,14 @@ class CprReboot:
 
     def apply(self, recorder: Recorder, update: int) -> None:
         """Update once; what QEMU makes of it is recorded as `cpr.ok`, `cpr.fail` or `cpr.info`."""
-        qemus, old = self.guest.qemus, self.guest.now
+        old = self.guest.now
         self.guest.monitor.begin(update)
         with recorder.operation("cpr", mode=self.mode, update=update, argv=[self.qemu]):
             if self.suspend:
                 self._suspend(recorder, update)
             self._save(old)
-            # new QEMU needs the devices, and is the only one to have the guest's state
-            qemus.give_up(old, self.guest.monitor, update)
-            new = qemus.start(self.qemu, ["-incoming", "defer"], self.wrapper)
-            monitor = qemus.monitor(new)
-            monitor.begin(update)
-            monitor.open("new", self.timeout_s)
-            self.guest.become(new, monitor)
+            incoming = ["-incoming", "defer"]
+            monitor = succeeded(self.guest, self.qemu, incoming, self.wrapper, update, self.timeout_s)
             self._load(monitor, old)
 
     def _suspend(self, recorder: Recorder, update: int) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lab.cpr.steps import wait_for_agent, wait_for_status
+from lab.cpr.steps import succeeded, wait_for_agent, wait_for_status
 from lab.guest import BOOT_TIMEOUT_S, Guest
 from lab.timeline import Recorder
 
@@ -23,15 +23,9 @@ class Restart:
 
     def apply(self, recorder: Recorder, update: int) -> None:
         """Do it once; recorded as `cpr.ok`, `cpr.fail` or `cpr.info`, like an update."""
-        qemus, old = self.guest.qemus, self.guest.now
         self.guest.monitor.begin(update)
         with recorder.operation("cpr", mode=self.mode, update=update, argv=[self.qemu]):
             self.guest.monitor.execute("stop")
-            qemus.give_up(old, self.guest.monitor, update)
-            new = qemus.start(self.qemu, (), self.wrapper)
-            monitor = qemus.monitor(new)
-            monitor.begin(update)
-            monitor.open("new", self.timeout_s)
-            self.guest.become(new, monitor)
+            monitor = succeeded(self.guest, self.qemu, (), self.wrapper, update, self.timeout_s)
             wait_for_status(monitor, ["running"], self.timeout_s, "runstate running in new QEMU")
             wait_for_agent(self.guest, BOOT_TIMEOUT_S, "the guest that boots")

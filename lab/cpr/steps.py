@@ -52,6 +52,24 @@ def why(monitor: Monitor) -> str:
     return str(reply.get("error-desc", reply))
 
 
+def succeeded(
+    guest: Guest, qemu: str, incoming: Sequence[str], wrapper: Sequence[str], update: int, timeout_s: float
+) -> Monitor:
+    """End old QEMU, which frees the devices, and start new QEMU as the guest's; its monitor, connected.
+
+    Raises:
+        Refused: new QEMU ended.
+        OutcomeUnknown: it does not answer in time.
+    """
+    guest.qemus.give_up(guest.now, guest.monitor, update)
+    new = guest.qemus.start(qemu, incoming, wrapper)
+    monitor = guest.qemus.monitor(new)
+    monitor.begin(update)
+    monitor.open("new", timeout_s)
+    guest.become(new, monitor)
+    return monitor
+
+
 def wait_for_agent(guest: Guest, timeout_s: float, what: str) -> None:
     """Wait until the guest agent answers again.
 

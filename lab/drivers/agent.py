@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from lab.drivers.agent_making import DEVICE_S, Making
 from lab.drivers.agent_zip import pack, put_agents
 from lab.errors import BenchError
 from lab.link import AgentLink, Receiver
@@ -17,8 +18,6 @@ STDERR_LINES = 20
 """So much of what the agent prints is kept for messages."""
 
 _START_S = 60.0
-_DEVICE_S = 90.0
-"""Making and removing devices: in the worst case a VDUSE daemon that is gone is waited for twice."""
 _MEDIUM_S = 600.0
 """A whole disk, read by an emulated host."""
 
@@ -57,7 +56,7 @@ class Spawned:
     log: str
 
 
-class HostAgent:
+class HostAgent(Making):
     """A session with the host agent; a context manager.
 
     What it bound, started or switched on is undone when it ends, also if the controller is killed.
@@ -152,49 +151,9 @@ class HostAgent:
     def give_back(self, bdf: str) -> None:
         self.link.call("give_back", bdf=bdf)
 
-    def vf_create(self, bdf: str, mac: str) -> dict[str, Any]:
-        """Make a virtual function: {bdf, pf, pf_interface, group, group_members, mac, spoof_checking}."""
-        return self._dict("vf_create", _DEVICE_S, bdf=bdf, mac=mac)
-
-    def vf_remove(self, bdf: str) -> None:
-        """Give a virtual function that was made here back, and remove it."""
-        self.link.call("vf_remove", timeout_s=_DEVICE_S, bdf=bdf)
-
-    def vdpa_create(self, name: str, management: str, mac: str | None = None) -> dict[str, Any]:
-        """Make a vDPA device for QEMU: {name, path, type, management, mac}.
-
-        For management "vduse" a daemon of the same name must have been started before.
-        """
-        return self._dict("vdpa_create", _DEVICE_S, name=name, management=management, mac=mac)
-
-    def vdpa_as_disk(self, name: str) -> str:
-        """Take a vDPA device from QEMU, which has ended, to the host: path of its block device."""
-        return str(self.link.call("vdpa_as_disk", timeout_s=_DEVICE_S, name=name))
-
-    def vdpa_remove(self, name: str) -> None:
-        self.link.call("vdpa_remove", timeout_s=_DEVICE_S, name=name)
-
-    def mdev_create(self, parent: str, type: str) -> dict[str, Any]:
-        """Make a mediated device: {uuid, path, group, vfio_cdev}."""
-        return self._dict("mdev_create", _DEVICE_S, parent=parent, type=type)
-
-    def mdev_remove(self, uuid: str) -> None:
-        self.link.call("mdev_remove", timeout_s=_DEVICE_S, uuid=uuid)
-
-    def tap_create(self, name: str) -> dict[str, str]:
-        """Make a tap that the agent holds, for `taps` of `spawn`: {name, mac}."""
-        return self._dict("tap_create", name=name)
-
-    def tap_persistent(self, name: str) -> dict[str, str]:
-        """Make a tap that nobody holds, for a process that opens it by its name: {name, mac}."""
-        return self._dict("tap_persistent", name=name)
-
-    def tap_remove(self, name: str) -> None:
-        self.link.call("tap_remove", name=name)
-
     def disk_of(self, bdf: str) -> str:
         """The path of the block device of a function that is the host's: waited for."""
-        return str(self.link.call("disk_of", timeout_s=_DEVICE_S, bdf=bdf))
+        return str(self.link.call("disk_of", timeout_s=DEVICE_S, bdf=bdf))
 
     def medium_read(
         self, load: str, path: str, slots: int, block_bytes: int, seed: int, used: int | None = None
@@ -227,31 +186,6 @@ class HostAgent:
         reply = self._dict("spawn", name=name, argv=list(argv), env=dict(env or {}), **files)
         return Spawned(reply["pid"], reply["fds"], tuple(reply["argv"]), reply["log"])
 
-    def container_create(
-        self,
-        name: str,
-        *,
-        memory_bytes: int,
-        memlock_bytes: int,
-        writable: Sequence[str] = (),
-        readable: Sequence[str] = (),
-    ) -> dict[str, Any]:
-        """Start a container with an agent in it: {id, init, init_inside}."""
-        limits = {"memory_bytes": memory_bytes, "memlock_bytes": memlock_bytes}
-        folders = {"writable": list(writable), "readable": list(readable)}
-        return self._dict("container_create", 60.0, name=name, **limits, **folders)
-
-    def container_look(self, name: str, pid: int, *, begin: bool = False) -> dict[str, Any]:
-        """A container and where process `pid` is; begin: count its peaks anew from here."""
-        return self._dict("container_look", name=name, pid=pid, begin=begin)
-
-    def container_call(self, name: str, request: str, patience_s: float, args: Mapping[str, Any]) -> Any:
-        """Ask the agent in a container."""
-        return self.link.call("container_call", patience_s, name=name, request=request, args=dict(args))
-
-    def container_remove(self, name: str) -> None:
-        self.link.call("container_remove", timeout_s=60, name=name)
-
     def reap(self, pid: int, wait_s: float = 10.0) -> dict[str, Any]:
         """Wait for the end of a spawned process: {status, signal}, one of them None."""
         return self._dict("reap", wait_s + 10, pid=pid, wait_s=wait_s)
@@ -277,18 +211,6 @@ class HostAgent:
     def memory_backing(self, pid: int, hint: str = "memfd:", size: int | None = None) -> dict[str, Any]:
         """Which pages back a memory file; see lab/agents/host/backing.py."""
         return self._dict("memory_backing", pid=pid, hint=hint, size=size)
-
-    def hugepages_reserve(self, page_kb: int, count: int) -> dict[str, int]:
-        """See that so many huge pages are free: {page_kb, reserved, free}."""
-        return self._dict("hugepages_reserve", _DEVICE_S, page_kb=page_kb, count=count)
-
-    def shmem_thp_set(self, choice: str) -> str:
-        """Say when shared memory may be made of transparent huge pages; returns the word before."""
-        return str(self.link.call("shmem_thp_set", choice=choice))
-
-    def memory_mount(self, kind: str, name: str, options: str) -> str:
-        """Mount a tmpfs or a hugetlbfs; returns its folder."""
-        return str(self.link.call("memory_mount", kind=kind, name=name, options=options))
 
     def interrupts(self, bdf: str) -> dict[str, int]:
         return self._dict("interrupts", bdf=bdf)
@@ -335,10 +257,6 @@ class HostAgent:
 
     def stream_close(self, chardev: str) -> dict[str, Any]:
         return self._dict("stream_close", chardev=chardev)
-
-    def _dict(self, call: str, patience_s: float = 30.0, /, **args: Any) -> dict[str, Any]:
-        reply: dict[str, Any] = self.link.call(call, patience_s, **args)
-        return reply
 
     def _listen(self) -> None:
         try:

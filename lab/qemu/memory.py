@@ -84,6 +84,10 @@ class Memory:
         words += [word for word, is_so in self._marks().items() if is_so]
         return "-".join(word for word in words if word != "any")
 
+    def fitting_mib(self, size_mib: int) -> int:
+        """The size of a guest of which so much is asked: it has one page at least."""
+        return max(size_mib, self.least_mib)
+
     @property
     def least_mib(self) -> int:
         """The smallest guest that can have it."""

@@ -203,10 +203,6 @@ class Monitor:
         """The first MIGRATION status of this connection that is an end, since `begin`."""
         return next((status for status in self._statuses() if status in {*FAILED, "completed"}), None)
 
-    def event(self, name: str) -> Message | None:
-        """The first event of this name on this connection since `begin`."""
-        return next((e for e in list(self._events) if e["event"] == name), None)
-
     def _statuses(self) -> list[str]:
         data: list[Any] = [e["data"] for e in list(self._events) if e["event"] == "MIGRATION"]
         return [d["status"] for d in data]

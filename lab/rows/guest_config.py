@@ -37,6 +37,6 @@ def guest_config(
         kernel_args=" ".join(word for word in (case.row.kernel_args, memory.kernel_args) if word),
         viommu=case.row.viommu,
         memory=memory,
-        memory_mib=max(size.memory_mib, memory.least_mib, memory_mib or 0),
+        memory_mib=memory.fitting_mib(max(size.memory_mib, memory_mib or 0)),
         cpus=size.cpus,
     )

@@ -24,7 +24,7 @@ class PinSampler:
     """
 
     def __init__(self, wire: Wire, epoch: Epoch, pid: int, period_ms: float = 10.0) -> None:
-        self._wire, self._epoch, self._pid, self._period_ns = wire, epoch, pid, int(period_ms * 1e6)
+        self._wire, self._epoch, self._period_ns = wire, epoch, int(period_ms * 1e6)
         self._vmstat = _opened("/proc/vmstat")
         self._status = _opened(f"/proc/{pid}/status")
         self._stop, self._following = threading.Event(), threading.Lock()
