@@ -144,9 +144,8 @@ class VirtualMachine:
     def _on_one_processor(self) -> list[str]:
         """The command that keeps an emulated bench host on one processor of the controller.
 
-        With QEMU 11.1.3's TCG two emulated processors that really run at the same time now and then mix up
-        host and guest state of its nested KVM (the guest triple-faults, or "KVM internal error. Suberror: 3",
-        registers those of the host): in 4 of 18 guests on two idle processors, in none of 25 on busy ones.
+        One emulated processor uses one; two benches on two processors do not take each other's time. Guests
+        were seen to die more often without: see testcases/reproductions/svm-first-touch.sh, mended since.
         """
         if self.machine.accelerator != "tcg":
             return []

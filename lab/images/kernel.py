@@ -12,6 +12,7 @@ from lab.images.run import run
 
 # lines CC, AS and AR that make prints for images/kernel.config and Linux 7.3; only for the bar
 EXPECTED_OBJECTS = 2250
+PATCH = "kernel.patch"
 KEPT = {"bzImage": "arch/x86/boot/bzImage", "config": ".config", "System.map": "System.map"}
 # names of a source tree that is not whole, so that no build goes on from it
 _UNPACKING, _REMOVING = "linux.unpacking", "linux.removing"
@@ -53,9 +54,17 @@ def unpack(shop: Workshop, root: Path) -> dict[str, str]:
             what="unpacking Linux",
             log=shop.log,
         )
+        patch(shop, root, fresh)
         fresh.rename(linux)  # by its last name only when complete
     installed = debian.versions(root)
     return {name: installed[name] for name in (found[0].name.removesuffix(".tar.xz"), "gcc", "binutils")}
+
+
+def patch(shop: Workshop, root: Path, source: Path) -> None:
+    """Apply images/kernel.patch: what the kernel gets wrong on an emulated host; reasons are in the file."""
+    (shop.folder / PATCH).write_text(read(shop.recipes / PATCH), encoding="utf-8")
+    argv = ["patch", "-d", f"/build/{source.name}", "-p1", "--forward", "-i", f"/build/{PATCH}"]
+    run(in_root(root, shop.folder, *argv), what=f"applying images/{PATCH}", log=shop.log)
 
 
 def configure(shop: Workshop, root: Path) -> None:
@@ -114,7 +123,7 @@ def in_root(root: Path, work: Path, *argv: str) -> list[str | Path]:
 
 RECIPE = Recipe(
     name="kernel",
-    files=("kernel.config",),
+    files=("kernel.config", PATCH),
     inputs=("build-root",),
     version=1,
     build=build,
