@@ -7,6 +7,7 @@ way to move the MM teardown to a separate process". The numbers are not judged b
 that their phases add up is.
 """
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
@@ -50,12 +51,15 @@ def guest_config(point, bench, row, attached, memory, guest_kernel, guest_initra
 
 
 @pytest.mark.nightly
-def test_pause(point, sampled, pause_modes, pause_repeats, verdict, pause_limit_s):
+def test_pause(point, load, sampled, pause_modes, pause_repeats, verdict, pause_limit_s):
     """The pause stays within the bench's budget, and its phases are known and add up."""
-    sampled(pause_modes[0], first=True)
-    for _ in range(pause_repeats):
-        for mode in pause_modes:
-            sampled(mode)
+    with load() if point.load else nullcontext() as running:
+        if running is not None:
+            running.settle()
+        sampled(pause_modes[0], first=True)
+        for _ in range(pause_repeats):
+            for mode in pause_modes:
+                sampled(mode)
 
     verdict(update_completed(), same_guest(), phases_add_up(), pause_within(pause_limit_s), logs_clean())
 

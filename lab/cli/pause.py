@@ -33,6 +33,7 @@ def pause(
     product: Annotated[
         bool, typer.Option("--product", help="Every combination, not one thing at a time from the base.")
     ] = False,
+    load: Annotated[bool, typer.Option(help="The base under DMA load, too.")] = True,
     cost: Annotated[bool, typer.Option(help="Measure the recorder's own cost, too.")] = True,
     runs_dir: Annotated[Path, typer.Option(help="Where run records go.")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
@@ -57,6 +58,7 @@ def pause(
         devices=[int(word) for word in _among("--devices", devices, "012")],
         async_teardown=[word == "on" for word in _among("--async-teardown", async_teardown, ("off", "on"))],
         product=product,
+        load=load,
         cost=cost,
     )
     prepare_images(bench)
@@ -110,7 +112,7 @@ def show(run: Path, found: "Analysis") -> None:
 def _table(rows: "Sequence[Row]") -> Any:
     from rich.table import Table
 
-    heads = ("point", "mode", "n", "pause", "middle half", "QMP", "guest's own", "phases")
+    heads = ("point", "mode", "n", "pause", "middle half", "QMP", "guest's own", "far end", "phases")
     table = Table(*heads, box=None, pad_edge=False, padding=(0, 2))
     for row in rows:
         table.add_row(*map(escape, _cells(row)))
@@ -126,6 +128,7 @@ def _cells(row: "Row") -> Iterator[str]:
     yield f"{_ms(low)} to {_ms(high)}"
     yield _median(row.clocks, "qmp")
     yield _median(row.clocks, "guest")
+    yield _median(row.clocks, "load")
     yield " ".join(f"{n} {_ms(s.median)}" for n, s in row.phases.items() if ":" not in n)
 
 

@@ -38,8 +38,10 @@ def answers(found: Analysis) -> list[str]:
             lambda p: replace(p, prealloc="off"),
         ),
         *_devices(found),
+        *_one_thing(found, "DMA load", lambda p: p.load, lambda p: replace(p, load=False)),
         *_async(found),
         *_clocks(found),
+        *_load_clock(found),
         *_cost(found),
     ]
     return list(told)
@@ -148,6 +150,17 @@ def _clocks(found: Analysis) -> Iterator[str]:
             f"its answer."
         )
         return
+
+
+def _load_clock(found: Analysis) -> Iterator[str]:
+    """What does the far end of the wire see?"""
+    for row in found.rows:
+        if row.point.load and {"load", "host"} <= row.clocks.keys():
+            yield (
+                f"The far end of the wire sees no frame for {_ms(row.clocks['load'])} "
+                f"at {row.point} by {row.mode}, the pause by the host's kernel being {_ms(row.pause)}; between two frames there are up to "
+                f"{1000 * row.resolutions.get('load', 0.0):.0f} ms without an update."
+            )
 
 
 def _cost(found: Analysis) -> Iterator[str]:

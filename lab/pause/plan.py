@@ -10,7 +10,7 @@ from lab.qemu.memory import Memory, Page
 PAGES: tuple[Page, ...] = ("any", "4k", "thp", "2m", "1g")
 PREALLOC = ("off", "old", "both")
 """prealloc=on in neither command, in old QEMU's alone, in both."""
-_NAME = re.compile(r"(\d+)m-(any|4k|thp|2m|1g)-prealloc-(off|old|both)-(\d)dev(-async)?(-cost)?")
+_NAME = re.compile(r"(\d+)m-(any|4k|thp|2m|1g)-prealloc-(off|old|both)-(\d)dev(-async)?(-load)?(-cost)?")
 
 TRACED = (
     *("runstate_set", "vm_stop_flush_all", "vmstate_downtime_checkpoint", "migrate_set_state"),
@@ -27,6 +27,7 @@ class Point:
     """One guest of a sweep.
 
     devices: NICs assigned by VFIO (type1)
+    load:    frames flow both ways, as in every other case: the far end sees the pause, too
     cost:    its updates are done with and without witnesses in turns, by cpr-exec
     """
 
@@ -35,11 +36,13 @@ class Point:
     prealloc: str = "off"
     devices: int = 1
     async_teardown: bool = False
+    load: bool = False
     cost: bool = False
 
     def __str__(self) -> str:
         words = f"{self.memory_mib}m-{self.page}-prealloc-{self.prealloc}-{self.devices}dev"
-        return words + ("-async" if self.async_teardown else "") + ("-cost" if self.cost else "")
+        options = {"-async": self.async_teardown, "-load": self.load, "-cost": self.cost}
+        return words + "".join(option for option, chosen in options.items() if chosen)
 
     @classmethod
     def parse(cls, name: str) -> "Point":
@@ -51,7 +54,7 @@ class Point:
         if (m := _NAME.fullmatch(name)) is None:
             raise LabUsageError(f"{name!r} is no point: one looks like {cls(512)}")
         page: Page = next(p for p in PAGES if p == m[2])
-        return cls(int(m[1]), page, m[3], int(m[4]), bool(m[5]), bool(m[6]))
+        return cls(int(m[1]), page, m[3], int(m[4]), *map(bool, m.group(5, 6, 7)))
 
     @property
     def memory(self) -> Memory:
@@ -75,9 +78,10 @@ class Point:
 class Sweep:
     """What is varied: from the base (the middle of `ram_mib`, the first of all others) one thing at a time.
 
-    Memory is varied with the first and with the last of `prealloc`.
+    Memory is varied with the first and with the last of `prealloc`; a load with one device.
 
     product: every combination instead
+    load:    the base under DMA load too
     cost:    the recorder's own cost too
     """
 
@@ -87,6 +91,7 @@ class Sweep:
     devices: Sequence[int] = (1, 0, 2)
     async_teardown: Sequence[bool] = (False, True)
     product: bool = False
+    load: bool = True
     cost: bool = True
 
     def points(self) -> list[Point]:
@@ -94,7 +99,10 @@ class Sweep:
         base = Point(self.ram_mib[len(self.ram_mib) // 2], self.pages[0], self.prealloc[0], self.devices[0])
         base = replace(base, async_teardown=self.async_teardown[0])
         found = self._all() if self.product else self._star(base)
-        return list(dict.fromkeys([*found, *([replace(base, devices=0, cost=True)] if self.cost else [])]))
+        loaded = [replace(base, devices=1, load=True)] if self.load else []
+        return list(
+            dict.fromkeys([*found, *loaded, *([replace(base, devices=0, cost=True)] if self.cost else [])])
+        )
 
     def _all(self) -> list[Point]:
         return [

@@ -16,6 +16,7 @@ CLOCKS = {
     "qmp": "QMP STOP to RESUME",
     "running": "QMP STOP to query-status running",
     "guest": "guest heartbeat",
+    "load": "frames from the guest",
 }
 """Short names of the clocks that are compared."""
 

@@ -48,7 +48,7 @@ def _save(figure: Figure, path: Path) -> list[Path]:
 def _by_memory(axes: Axes, found: Analysis) -> bool:
     lines: dict[str, list[Row]] = {}
     for row in found.rows:
-        if row.point.cost or row.point.async_teardown:
+        if row.point.cost or row.point.async_teardown or row.point.load:
             continue
         like = replace(row.point, memory_mib=0)
         words = f"{row.mode}, pages {like.page}, prealloc {like.prealloc}, {like.devices} NIC"

@@ -79,6 +79,7 @@ def sample(point: Point, mode: str, pause_s: float, **more: bool) -> Sample:
     teardown = 0.0 if point.async_teardown else 0.02
     phases = {"stop": 0.01, "exec": 0.03, "exec: address space": teardown, "load": pause_s - 0.04}
     clocks = {"host": pause_s, "qmp": pause_s - 0.01, "running": pause_s + 0.1, "guest": 0.1}
+    clocks |= {"load": pause_s + 0.02} if point.load else {}
     first, bare = more.get("first", False), more.get("bare", False)
     return Sample(point, 1, mode, first, bare, clocks, {"host": 0.004}, phases, pause_s - 0.1)
 
@@ -114,6 +115,8 @@ def test_every_question_is_answered_with_a_figure_and_its_n() -> None:
         "2 assigned",
         "async-teardown",
         "own gap",
+        "With DMA load",
+        "The far end of the wire",
     ):
         assert any(words in line for line in lines), words
     assert all("n=" in line for line in lines)
