@@ -10,13 +10,7 @@
 . "$(dirname "$0")/common.sh"
 
 # the text screen of a VGA card, in its RAM
-TEXT=753664 BYTES=4000 LOW=655360
-
-# saved FILE ADDRESS SIZE: memory of the guest, as QEMU shows it, and how much of it is not zero
-saved() {
-    qmp 'do' pmemsave "{\"val\": $2, \"size\": $3, \"filename\": \"$1\"}" >/dev/null
-    filled=$(tr -d '\0' <"$1" | wc -c)
-}
+TEXT=753664 BYTES=4000
 
 # run AUX: how the screen was after the update is in `screen`
 run() {

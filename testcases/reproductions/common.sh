@@ -10,6 +10,8 @@ QEMU=${QEMU:-qemu-system-x86_64}
 MACHINE='-accel kvm -nodefaults -display none -m 64M
     -object memory-backend-memfd,id=ram0,size=64M,share=on
     -machine q35,aux-ram-share=on,memory-backend=ram0 -qmp unix:qmp.sock,server=on,wait=off'
+# below the VGA window
+LOW=655360
 
 here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
@@ -66,6 +68,34 @@ end() {
         dmesg | sed -n "s/.*\[$pid\]: segfault/the host's kernel: segfault/p"
     fi
     pid=''
+}
+
+# saved FILE ADDRESS SIZE: memory of the guest, as QEMU shows it; how much of it is not zero is in `filled`
+saved() {
+    qmp 'do' pmemsave "{\"val\": $2, \"size\": $3, \"filename\": \"$1\"}" >/dev/null
+    filled=$(tr -d '\0' <"$1" | wc -c)
+}
+
+# over_update WHAT COMMAND...: start QEMU, let the firmware write, update; how guest RAM was after it is in `ram`
+over_update() {
+    echo "$1:"
+    shift
+    start "$@"
+    filled=0 tries=0
+    while [ "$filled" -lt 1000 ]; do
+        tries=$((tries + 1))
+        [ $tries -lt 20 ] || untried "the firmware writes nothing"
+        saved before 0 $LOW
+    done
+    qmp 'do' stop >/dev/null
+    saved before 0 $LOW
+    echo "before: $filled of the first $LOW bytes are not zero"
+    qmp update | tee update.log
+    grep -q '^afterwards: QEMU is paused' update.log || { end && ram='not to be seen' && return; }
+    saved after 0 $LOW
+    echo "after: $filled of them are not zero"
+    if cmp -s before after; then ram=kept; else ram=lost; fi
+    end
 }
 
 # has_pin BDF: its interrupts are what is taken from KVM and given back; the firmware uses no MSI
