@@ -156,10 +156,11 @@ def _load_clock(found: Analysis) -> Iterator[str]:
     """What does the far end of the wire see?"""
     for row in found.rows:
         if row.point.load and {"load", "host"} <= row.clocks.keys():
+            ordinary_ms = 1000 * row.resolutions.get("load", 0.0)
             yield (
-                f"The far end of the wire sees no frame for {_ms(row.clocks['load'])} "
-                f"at {row.point} by {row.mode}, the pause by the host's kernel being {_ms(row.pause)}; between two frames there are up to "
-                f"{1000 * row.resolutions.get('load', 0.0):.0f} ms without an update."
+                f"The far end of the wire sees no frame for {_ms(row.clocks['load'])} at {row.point} "
+                f"by {row.mode}, the pause by the host's kernel being {_ms(row.pause)}; between two frames "
+                f"there are up to {ordinary_ms:.0f} ms without an update."
             )
 
 
