@@ -12,8 +12,7 @@ KERNEL_ARGS = " ".join(
         # untranslated, so only what the guest is given costs TCG time
         "intel_iommu=on,sm_off iommu=pt",
         # huge pages under the guest's memfd, where there are any: a new KVM faults in 128 of them and not
-        # 65,536 small ones after every exec. Each is a nested page fault, and TCG's SVM emulation (QEMU
-        # 11.1.3) was twice seen to confuse host and guest state there ("KVM internal error. Suberror: 3")
+        # 65,536 small ones after every exec, each by a nested page fault that is emulated
         "transparent_hugepage_shmem=always",
         # a dead host ends, and says so on its console
         "panic=-1",

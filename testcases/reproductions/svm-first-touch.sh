@@ -1,7 +1,7 @@
 #!/bin/sh
 # KVM on an emulated AMD host ends a guest that touches device registers right after an exception of its own.
 #
-# Seen on: Linux 7.3.4 under QEMU 11.1.3's TCG (Debian 1:11.1.3+ds-1~bpo13+1), -cpu EPYC.
+# Seen on: Linux 7.3.4 under QEMU 11.1.3's TCG (Debian 1:11.1.3+ds-1~bpo13+1), -cpu max.
 # Expected: the guest's write is emulated, as it is on a real processor.
 # Came: "KVM internal error. Suberror: 3" (delivery of an event). KVM's svm_check_emulate_instruction looks at
 #   EXITINTINFO.TYPE and not at EXITINTINFO.V; TCG's do_interrupt_all clears nothing but V when an exception has

@@ -47,7 +47,8 @@ def test_triggers_are_taken_back_in_the_opposite_order(tmp_path: Path) -> None:
     for event in ("kvm_exit", "kvm_entry"):
         (tmp_path / "events" / "kvm" / event).mkdir(parents=True)
     vcpu_gaps.switch_on(tmp_path)
-    assert "clock=mono" in (tmp_path / "events/kvm/kvm_entry/trigger").read_text()
+    assert (tmp_path / "events/kvm/kvm_exit/trigger").read_text().endswith("clock=mono:pause")
+    assert (tmp_path / "events/kvm/kvm_entry/trigger").read_text() == "enable_hist:kvm:kvm_exit"
     vcpu_gaps.switch_off(tmp_path)
     for event in ("kvm_exit", "kvm_entry"):
         assert (tmp_path / "events/kvm" / event / "trigger").read_text().startswith("!hist:keys=vcpu_id")

@@ -7,6 +7,7 @@ import os
 import re
 import select
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -124,11 +125,11 @@ class TraceWatch:
     def stop(self) -> dict[str, Any]:
         """End; everything traced until now is sent when this returns {counts, lost}."""
         self._prove_awake("close")
-        self._tell_gaps()
         self.abandon()
         counts = {name: n for name, n in self._counts.items() if name != _MARK}
         stats = [path.read_text() for path in self._folder.glob("per_cpu/cpu*/stats")]
         report = {"counts": counts, "lost": lost(stats)}
+        self._tell_gaps()  # not before: it empties the buffers
         self._journal.undo(self._entry)
         if self._probes is not None:
             self._journal.undo(self._probes)
@@ -158,7 +159,7 @@ class TraceWatch:
             return
         longest = vcpu_gaps.read(self._folder)
         vcpu_gaps.clear(self._folder)
-        self._stop.wait(ORDINARY_S)
+        time.sleep(ORDINARY_S)
         ordinary = {gap["vcpu"]: gap["gap_ns"] for gap in vcpu_gaps.read(self._folder)}
         for gap in longest:
             self._wire.event(

@@ -5,6 +5,12 @@ any thread: the gap goes over an exec, and over two processes. Nothing is writte
 An idle guest's waits in HLT are gaps as well: they are what the clock cannot resolve (`ordinary`). With
 several guests on a host their vCPUs share numbers, and nothing can be told.
 
+A trigger with a timestamp sets the instance's clock when it is made, and nothing is recorded meanwhile: the
+triggers that are there then take the time from a buffer of the kernel's own, which has another clock
+("local", 40 ms beside "mono" on an emulated host; trace_event_buffer_lock_reserve and tracing_set_clock,
+7.3.4). So the first trigger pauses until the second is made, and an entry wakes it. What the instance had
+recorded, and its numbers of lost events, are gone then.
+
 Source: Linux Documentation/trace/histogram.rst (onmax, save, clock); arch/x86/kvm/trace.h (kvm_exit,
 kvm_entry). `common_timestamp` is in microseconds in `save` too, once a term of the trigger asks for it (seen
 on 7.3.4).
@@ -17,12 +23,13 @@ from pathlib import Path
 from typing import Any
 
 # without "clock=mono" a trigger with a timestamp sets the instance's clock to "global"
-_EXIT = "hist:keys=vcpu_id:cprlab_exit=common_timestamp.usecs:clock=mono"
+_EXIT = "hist:keys=vcpu_id:cprlab_exit=common_timestamp.usecs:clock=mono:pause"
 _ENTRY = (
     "hist:keys=vcpu_id:cprlab_gap=common_timestamp.usecs-$cprlab_exit:clock=mono"
     ":onmax($cprlab_gap).save(common_timestamp)"
 )
-_TRIGGERS = (("kvm/kvm_exit", _EXIT), ("kvm/kvm_entry", _ENTRY))
+_WAKE = "enable_hist:kvm:kvm_exit"
+_TRIGGERS = (("kvm/kvm_exit", _EXIT), ("kvm/kvm_entry", _ENTRY), ("kvm/kvm_entry", _WAKE))
 _SEEN = re.compile(
     r"\{\s*vcpu_id:\s*(?P<vcpu>\d+)\s*\}\s*hitcount:\s*(?P<entries>\d+)"
     r"(?:\s+max:\s*(?P<us>\d+)\s+common_timestamp:\s*(?P<at_us>\d+))?"
@@ -46,17 +53,15 @@ def switch_on(instance: Path) -> None:
 
 def switch_off(instance: Path) -> None:
     """End; the instance cannot be removed before. Never fails."""
-    for event, trigger in reversed(_TRIGGERS):  # the second refers to the first
+    for event, trigger in reversed(_TRIGGERS):  # each refers to the one before
         with suppress(OSError):
             (instance / "events" / event / "trigger").write_text(f"!{trigger}")
 
 
 def clear(instance: Path) -> None:
-    """Forget the gaps up to now."""
-    event, trigger = _TRIGGERS[1]
-    # "clear" finds no trigger that saves something (ENOENT, 7.3.4); made anew it is empty
-    for words in (f"!{trigger}", trigger):
-        (instance / "events" / event / "trigger").write_text(words)
+    """Forget the gaps up to now: "clear" finds no trigger that saves something (ENOENT, 7.3.4)."""
+    switch_off(instance)
+    switch_on(instance)
 
 
 def read(instance: Path) -> list[dict[str, Any]]:
@@ -74,8 +79,7 @@ def parsed(histogram: str) -> Iterator[dict[str, Any]]:
     if _DROPPED.search(histogram):
         return
     for seen in _SEEN.finditer(histogram):
-        # an entry that is stamped before its exit gives a number below zero, which unsigned is the longest of
-        # all (seen in one of five updates, by 40 ms, cause not found): the real one is then not known
+        # a number below zero, unsigned, would be the longest of all: two clocks in one difference
         if seen["us"] is not None and 0 < int(seen["us"]) < int(seen["at_us"]):
             yield {
                 "vcpu": int(seen["vcpu"]),
