@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     modes = "cpr-exec,cpr-transfer"
     group.addoption("--pause-modes", metavar="NAMES", default=modes, help=f"in turns (default: {modes})")
     group.addoption("--pause-repeats", type=int, default=4, metavar="N", help="of each mode (default: 4)")
+    group.addoption("--clean-runs", type=int, default=5, metavar="N", help="of a calibration (default: 5)")
     group.addoption(
         "--seed", type=int, default=1, metavar="N", help="seed of the load's content (default: 1)"
     )

@@ -81,6 +81,7 @@ class RunRecord:
             "run_id": folder.name,
             "bench": None,
             "versions": {},
+            "certificate": None,
             "argv": list(argv),
             "commit": commit_of(Path(__file__).parent),
             "seed": None,
@@ -96,6 +97,12 @@ class RunRecord:
         except OSError as error:
             raise LabUsageError(f"the run record cannot be written: {error}") from error
         return record
+
+    @property
+    def commit(self) -> str | None:
+        """The lab's own version."""
+        commit: str | None = self._facts["commit"]
+        return commit
 
     @property
     def allure_results(self) -> Path:

@@ -6,9 +6,9 @@ the checkers that must refute it; a fault that leaves the guest alive must leave
 
 import pytest
 
+from lab.calibration.matrix import PLANTED, Row
 from lab.faults.planted import FAULTS, Scene
 from lab.rows import far_ends
-from lab.verdict import Outcome
 
 SHORT_S = 15.0
 """Long enough for a healthy load to settle; a load that a fault has stopped is not waited for longer."""
@@ -19,22 +19,15 @@ SHORT_S = 15.0
     [(name, f.row, f.iommu) for name, f in FAULTS.items()],
     indirect=["row", "iommu"],
 )
-def test_fault_is_caught(fault, bench, functions, guest, attached, load, update, judged, claims):
+def test_fault_is_caught(fault, bench, evidence, functions, guest, attached, load, update, judged, claims):
     """A planted fault is caught by the checkers of what it breaks, and blamed by no other."""
     planted = FAULTS[fault]
+    evidence.record(PLANTED, name=fault, refutes=sorted(planted.refutes), spares=planted.spares)
     with load() as running:
         running.settle()
         with update(*planted.command(bench.connection)):
             planted.after(Scene(bench.connection, functions, guest, far_ends(attached)))
             running.settle(timeout_s=SHORT_S)
 
-    verdicts = judged(*claims())
-    said = {outcome: {name(v) for v in verdicts if v.outcome is outcome} for outcome in Outcome}
-
-    assert planted.refutes <= said[Outcome.FAIL]
-    assert not planted.spares or (said[Outcome.FAIL] == planted.refutes and not said[Outcome.UNKNOWN])
-
-
-def name(verdict):
-    """The checker without the bound that the bench's target file gave it."""
-    return "guest_pause_below" if verdict.checker.startswith("guest_pause_below") else verdict.checker
+    row = Row(fault, planted.refutes, frozenset(), planted.spares, judged(*claims()))
+    assert row.caught, f"missed by {sorted(row.missed)}, wrongly blamed by {sorted(row.blamed)}"

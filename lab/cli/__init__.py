@@ -58,7 +58,7 @@ def _bug() -> NoReturn:
 
 def application(first: list[str]) -> typer.Typer:
     """The command line; labgrid is imported only if the first word asks for a bench."""
-    from lab.cli import benchmark, doctor, images, pause, records, run
+    from lab.cli import benchmark, calibrate, doctor, images, pause, records, run
 
     app = typer.Typer(
         help=HELP,
@@ -72,6 +72,7 @@ def application(first: list[str]) -> typer.Typer:
     app.command("rejudge")(records.rejudge)
     app.command("report")(records.report)
     app.command("pause")(pause.pause)
+    app.command("calibrate")(calibrate.calibrate)
     app.command("benchmark")(benchmark.benchmark)
     app.command("doctor")(doctor.doctor)
     app.add_typer(images.app, name="images", help="What the virtual bench is made of: build, list, clean.")

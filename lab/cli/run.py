@@ -219,6 +219,7 @@ def _tell(folder: Path, status: int, report: str | None, *, as_json: bool) -> No
         print_json(record_json(folder, status, report))
         return
     _print_table(folder)
+    _print_standing(folder)
     where = f"\nreport: {report or 'none'}\nrecord: {folder}"
     answer().print(where, markup=False, soft_wrap=True)
 
@@ -234,6 +235,14 @@ def conclude(ran: Ran) -> int:
     record = read_run(ran.folder)
     status = outcome.exit_status(record, outcome.verdicts_of(ran.folder, record["cases"]))
     return exit_status.INTERRUPTED if ran.interrupted else status
+
+
+def _print_standing(folder: Path) -> None:
+    from lab.report.html import standing_words
+    from lab.run_record import read_run
+
+    if words := standing_words(read_run(folder)):
+        answer().print(f"\ncalibration: {words}", markup=False, soft_wrap=True)
 
 
 def _print_table(folder: Path) -> None:

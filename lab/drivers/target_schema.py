@@ -76,11 +76,13 @@ class Limits(Section):
 
     guest_pause_s:    longest pause of the guest that passes
     update_timeout_s: longest time until an update counts as hung
+    calibration_days: how old a calibration may be for a run to stand on it
     bench_attempts:   how often a case is tried whose bench fails before an update begins; a result never is
     """
 
     guest_pause_s: Seconds = 1.0
     update_timeout_s: Seconds = 60.0
+    calibration_days: Annotated[StrictInt, Field(ge=1)] = 30
     bench_attempts: Annotated[StrictInt, Field(ge=1, le=5)] = 1
 
 

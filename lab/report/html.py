@@ -109,8 +109,17 @@ def environment(record: Mapping[str, Any]) -> dict[str, Any]:
         facts |= {"bench": bench_name(record), "acceleration": bench.get("acceleration")}
     else:
         facts["bench"] = bench
+    facts["calibration"] = standing_words(record)
     versions = {name: short_version(value) for name, value in (record.get("versions") or {}).items()}
     return {name: value for name, value in {**facts, **versions}.items() if value not in (None, "")}
+
+
+def standing_words(record: Mapping[str, Any]) -> str | None:
+    """The calibration that a run's verdicts stand on, in words; None if no bench was used."""
+    held = record.get("certificate")
+    if not isinstance(held, Mapping):
+        return None
+    return str(held["remark"] or f"{held['run_id']} of {held['made']}")
 
 
 def _run(argv: list[str], run: Path) -> None:

@@ -1,0 +1,147 @@
+"""The calibration matrix: who caught which fault with which sentence, from the record of a run. Pure."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.errors import LabUsageError
+from lab.record.case import read_verdicts
+from lab.run_record import read_run
+from lab.timeline import Timeline
+from lab.verdict import Outcome, Verdict
+
+PLANTED, CLEAN = "fault.planted", "calibration.clean"
+"""Kinds of events: what a case says of itself."""
+
+
+def claim(checker: str) -> str:
+    """A checker's name without the bound that the bench's target file gave it."""
+    return "guest_pause_below" if checker.startswith("guest_pause_below") else checker
+
+
+@dataclass(frozen=True)
+class Row:
+    """One planted fault, and what became of it.
+
+    expected: the checkers that must say FAIL
+    unknown:  those that must say UNKNOWN: what blinds a witness proves nothing, and must not look like proof
+    spares:   whether all others must say PASS
+    verdicts: none if nothing was judged
+    reason:   why nothing was judged
+    """
+
+    name: str
+    expected: frozenset[str]
+    unknown: frozenset[str]
+    spares: bool
+    verdicts: Sequence[Verdict]
+    reason: str = ""
+
+    def said(self, outcome: Outcome) -> frozenset[str]:
+        """The checkers that came to an outcome."""
+        return frozenset(claim(v.checker) for v in self.verdicts if v.outcome is outcome)
+
+    @property
+    def missed(self) -> frozenset[str]:
+        """The checkers that did not say what they must."""
+        return (self.expected - self.said(Outcome.FAIL)) | (self.unknown - self.said(Outcome.UNKNOWN))
+
+    @property
+    def blamed(self) -> frozenset[str]:
+        """The checkers that spoke up although the fault was none of theirs."""
+        if not self.spares:
+            return frozenset()
+        return (self.said(Outcome.FAIL) - self.expected) | (self.said(Outcome.UNKNOWN) - self.unknown)
+
+    @property
+    def caught(self) -> bool:
+        """Whether exactly the right checkers turned, where that can be asked for."""
+        return bool(self.verdicts) and bool(self.expected | self.unknown) and not self.missed | self.blamed
+
+    @property
+    def by(self) -> list[str]:
+        """The checkers that caught it, the one whose sentence is told first."""
+        return sorted((self.expected | self.unknown) - self.missed)
+
+    @property
+    def sentence(self) -> str:
+        """What the first of them said; or what went wrong."""
+        if self.by:
+            return next(v.summary for v in self.verdicts if claim(v.checker) == self.by[0])
+        return self.reason or "nobody noticed"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "expected": sorted(self.expected | self.unknown),
+            "caught": self.caught,
+            "by": self.by,
+            "sentence": self.sentence,
+            "missed": sorted(self.missed),
+            "blamed": sorted(self.blamed),
+        }
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What a calibration run showed.
+
+    rows:     every planted fault
+    clean:    outcomes of the clean runs; UNKNOWN for one that was never judged
+    """
+
+    rows: Sequence[Row]
+    clean: Sequence[Outcome]
+
+    @property
+    def alarms(self) -> int:
+        """Clean runs that were red or unknown."""
+        return sum(outcome is not Outcome.PASS for outcome in self.clean)
+
+    @property
+    def passed(self) -> bool:
+        """Every fault caught by the right checkers, and no alarm without one; nothing tried is no pass."""
+        return bool(self.rows) and bool(self.clean) and all(r.caught for r in self.rows) and not self.alarms
+
+    @property
+    def checkers(self) -> list[str]:
+        """The columns of the matrix."""
+        return sorted({claim(v.checker) for row in self.rows for v in row.verdicts})
+
+
+def of_run(run: Path) -> Calibration:
+    """What a run calibrates, from its record alone.
+
+    Raises:
+        LabUsageError: the folder holds no run, or its verdicts are damaged.
+    """
+    rows: list[Row] = []
+    clean: list[Outcome] = []
+    for case, timeline in _cases(run):
+        verdicts = [recorded.verdict for recorded in read_verdicts(run / case["folder"])]
+        for planted in timeline.of(PLANTED):
+            facts = planted.data
+            expected, unknown = frozenset(facts["refutes"]), frozenset(facts.get("unknown", ()))
+            rows.append(
+                Row(str(facts["name"]), expected, unknown, bool(facts["spares"]), verdicts, _reason(case))
+            )
+        if timeline.of(CLEAN):
+            whole = verdicts and case["status"] == "passed"
+            worst = max((v.outcome for v in verdicts), key=lambda o: o.badness, default=Outcome.UNKNOWN)
+            clean.append(worst if whole or worst is not Outcome.PASS else Outcome.UNKNOWN)
+    return Calibration(rows, clean)
+
+
+def _cases(run: Path) -> Iterator[tuple[dict[str, Any], Timeline]]:
+    for case in read_run(run).get("cases", []):
+        if not case.get("folder"):
+            continue
+        try:
+            yield case, Timeline.load(run / case["folder"] / "timeline.jsonl")
+        except (OSError, ValueError) as error:
+            raise LabUsageError(f"{run / case['folder']}: the timeline cannot be read: {error}") from error
+
+
+def _reason(case: dict[str, Any]) -> str:
+    return str(case.get("reason") or "nothing was judged")

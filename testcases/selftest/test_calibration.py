@@ -1,0 +1,159 @@
+"""The calibration matrix, the bound and the certificate, on hand-made runs."""
+
+import json
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lab.calibration.bound import rate_below
+from lab.calibration.certificate import certificate, issue, place, standing
+from lab.calibration.matrix import Row, of_run
+from lab.cli.calibrate import sentence, status
+from lab.report.calibration_page import add_page, matrix
+from lab.verdict import Outcome, Verdict
+
+FAIL, PASS, UNKNOWN = Outcome.FAIL, Outcome.PASS, Outcome.UNKNOWN
+Said = dict[str, Outcome]
+
+
+def row(
+    said: Said, refutes: Iterable[str] = ("dma",), spares: bool = True, unknown: Iterable[str] = ()
+) -> Row:
+    verdicts = [Verdict(name, outcome, f"{name} says {outcome}") for name, outcome in said.items()]
+    return Row("fault", frozenset(refutes), frozenset(unknown), spares, verdicts)
+
+
+TRUTH: dict[str, tuple[Row, bool, set[str], set[str]]] = {
+    "caught": (row({"dma": FAIL, "pins": PASS}), True, set(), set()),
+    "missed": (row({"dma": PASS, "pins": PASS}), False, {"dma"}, set()),
+    "unknown is no catch": (row({"dma": UNKNOWN, "pins": PASS}), False, {"dma"}, {"dma"}),
+    "wrong one": (row({"dma": FAIL, "pins": FAIL}), False, set(), {"pins"}),
+    "wrong unknown": (row({"dma": FAIL, "pins": UNKNOWN}), False, set(), {"pins"}),
+    "spares none": (row({"dma": FAIL, "pins": FAIL}, spares=False), True, set(), set()),
+    "blind and green": (
+        row({"dma": PASS, "pins": PASS}, refutes=(), unknown=["pins"]),
+        False,
+        {"pins"},
+        set(),
+    ),
+    "blind and unknown": (row({"pins": UNKNOWN}, refutes=(), unknown=["pins"]), True, set(), set()),
+    "with its bound": (row({"guest_pause_below(10 s)": FAIL}, ["guest_pause_below"]), True, set(), set()),
+    "never judged": (row({}), False, {"dma"}, set()),
+    "asks for nothing": (row({"dma": PASS}, refutes=()), False, set(), set()),
+}
+
+
+@pytest.mark.parametrize("case", TRUTH)
+def test_a_fault_is_caught_by_the_right_checkers_or_not_at_all(case: str) -> None:
+    found, caught, missed, blamed = TRUTH[case]
+    assert found.caught is caught
+    assert set(found.missed) == missed
+    assert set(found.blamed) == blamed
+
+
+@pytest.mark.parametrize(
+    ("alarms", "runs", "bound"), [(0, 30, 0.0950), (0, 5, 0.4507), (1, 30, 0.1486), (5, 5, 1.0), (0, 0, 1.0)]
+)
+def test_the_bound_is_that_of_clopper_and_pearson(alarms: int, runs: int, bound: float) -> None:
+    assert rate_below(alarms, runs) == pytest.approx(bound, abs=1e-4)
+
+
+def run_of(folder: Path, cases: list[tuple[str, dict[str, Any], Said]]) -> Path:
+    """A run record of cases, each with one event and what its checkers said."""
+    folder.mkdir()
+    told = []
+    for number, (kind, data, said) in enumerate(cases):
+        case = folder / f"case{number}"
+        case.mkdir()
+        line = {"index": 0, "t_ns": 1, "kind": kind, "data": data}
+        (case / "timeline.jsonl").write_text(json.dumps(line) + "\n")
+        rows = [
+            {"checker": n, "outcome": str(o), "summary": f"{n}: {o}", "evidence": []} for n, o in said.items()
+        ]
+        (case / "verdicts.json").write_text(json.dumps(rows))
+        status = "passed" if all(o is PASS for o in said.values()) else "failed"
+        told.append({"nodeid": f"t::{number}", "folder": case.name, "status": status, "reason": ""})
+    record: dict[str, Any] = {"bench": {"name": "virtual"}, "versions": {"qemu_new": "11.1.3"}}
+    record |= {"run_id": folder.name, "end": "2026-11-24T03:00:00.000+00:00", "commit": "abc", "cases": told}
+    (folder / "run.json").write_text(json.dumps(record))
+    return folder
+
+
+CAUGHT = ("fault.planted", {"name": "drop", "refutes": ["dma"], "spares": True}, {"dma": FAIL, "pins": PASS})
+MISSED = ("fault.planted", {"name": "flip", "refutes": ["dma"], "spares": True}, {"dma": PASS, "pins": PASS})
+CLEAN = ("calibration.clean", {"number": 1}, {"dma": PASS, "pins": PASS})
+ALARM = ("calibration.clean", {"number": 2}, {"dma": UNKNOWN, "pins": PASS})
+SILENT: tuple[str, dict[str, Any], Said] = ("calibration.clean", {"number": 3}, {})
+
+
+@pytest.mark.parametrize(
+    ("cases", "said"),
+    [
+        ([CAUGHT, CLEAN], 0),
+        ([CAUGHT, MISSED, CLEAN], 1),
+        ([CAUGHT, CLEAN, ALARM], 1),
+        ([CAUGHT, SILENT], 1),
+        ([CLEAN], 2),
+        ([CAUGHT], 2),
+        ([], 2),
+    ],
+)
+def test_a_calibration_passes_by_faults_and_clean_runs(
+    tmp_path: Path, cases: list[tuple[str, dict[str, Any], Said]], said: int
+) -> None:
+    found = of_run(run_of(tmp_path / "run", cases))
+    assert status(found) == said and found.passed is (said == 0)
+
+
+def test_a_certificate_holds_every_fault_and_the_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    run = run_of(tmp_path / "run", [CAUGHT, CLEAN])
+    found = of_run(run)
+    written = certificate(run, found)
+    path = issue(run, written)
+    assert json.loads(path.read_text()) == json.loads(place("virtual").read_text()) == written
+    assert written["faults"] == [
+        {"name": "drop", "expected": ["dma"], "caught": True, "by": ["dma"], "sentence": "dma: FAIL"}
+        | {"missed": [], "blamed": []}
+    ]
+    assert sentence(written).startswith("0 of 1 clean runs were not green: fewer than 95.0%")
+
+
+def test_a_calibration_that_failed_is_no_ground_to_stand_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    run = run_of(tmp_path / "run", [MISSED, CLEAN])
+    issue(run, certificate(run, of_run(run)))
+    assert not place("virtual").exists()
+    assert "never calibrated" in standing("virtual", "abc", 30)["remark"]
+
+
+def test_a_run_says_why_it_stands_on_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    run = run_of(tmp_path / "run", [CAUGHT, CLEAN])
+    written = certificate(run, of_run(run))
+    issue(run, written)
+    made = datetime.fromisoformat(written["made"])
+    good = standing("virtual", "abc", 30, made + timedelta(days=29))
+    assert good == {"run_id": "run", "made": written["made"], "remark": ""}
+    assert "31 days old" in standing("virtual", "abc", 30, made + timedelta(days=31))["remark"]
+    assert "version abc, this is def" in standing("virtual", "def", 30, made)["remark"]
+    place("virtual").write_text("{}")
+    assert "damaged" in standing("virtual", "abc", 30, made)["remark"]
+
+
+def test_the_reports_page_shows_who_caught_what(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", [CAUGHT, MISSED, CLEAN])
+    found = of_run(run)
+    table = matrix(found)
+    assert table.count("<tr>") == 3 and "<b>FAIL</b>" in table and "<b>·</b>" in table and "NO" in table
+    (run / "calibration.json").write_text("{}")
+    add_page(run, run / "calibration.json", found)
+    (page,) = (run / "allure-results").glob("*-result.json")
+    assert json.loads(page.read_text())["status"] == "failed"
