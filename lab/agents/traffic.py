@@ -17,6 +17,8 @@ from .sending import Channel, Sender
 LONGEST_FRAME = 2048
 FRAMES_A_TURN = 64
 """Frames taken from the socket before other handlers get their turn."""
+BACKLOG_S = 10.0
+"""At the end so long is spent on what lies in the socket: an agent that was too slow has lost nothing."""
 
 
 class FrameSink:
@@ -27,10 +29,15 @@ class FrameSink:
     ) -> None:
         self.rows = BlockRows(out, f"{load}.{stream}.received")
         self.anomalies, self.foreign = Anomalies(out, load, stream), 0
+        self.unread = False
         self._loop, self._channel, self._reader = loop, channel, reader
-        loop.watch(channel.fileno(), self._drain)
+        loop.watch(channel.fileno(), self._turn)
 
-    def _drain(self, _: int) -> None:
+    def _turn(self, _: int) -> None:
+        self._drain()
+
+    def _drain(self) -> bool:
+        """Take a turn's frames; whether there may be more."""
         receive, check, clock_ns, add = (
             self._channel.recv,
             self._reader.check,
@@ -41,13 +48,14 @@ class FrameSink:
             try:
                 frame = receive(LONGEST_FRAME)
             except OSError:  # nothing left; an error of the link is the sender's to tell
-                return
+                return False
             t_ns = clock_ns()
             numbers = check(frame)
             if numbers:
                 add(numbers[0], numbers[1], t_ns, 1)
             else:
                 self._wrong(frame, t_ns)
+        return True
 
     def _wrong(self, frame: bytes, t_ns: int) -> None:
         what, seq, epoch, detail = self._reader.diagnose(frame)
@@ -59,7 +67,13 @@ class FrameSink:
             self.rows.add(seq, epoch, t_ns, 0)
 
     def close(self) -> None:
+        """Take what the socket still holds; `unread` says that it was too much."""
         self._loop.forget(self._channel.fileno())
+        end_s = time.monotonic() + BACKLOG_S
+        while self._drain():
+            if time.monotonic() > end_s:
+                self.unread = True
+                return
 
 
 class Traffic:
@@ -112,7 +126,7 @@ class Traffic:
         self.flush()
         sink, sent = self.sink, self.sender.totals()
         counts = {"anomalies": dict(sink.anomalies.counts), "foreign": sink.foreign}
-        received = {"received": sink.rows.blocks} | counts
+        received = {"received": sink.rows.blocks} | counts | ({"unread": True} if sink.unread else {})
         if self._sends == self._receives:
             return {self._sends: sent | received}
         return {self._sends: sent, self._receives: received}

@@ -192,6 +192,8 @@ def _load(found: Findings, timeline: Timeline, facts: StreamFacts) -> None:
             found.gap("the load stalled before the update", stalled)
         elif sees:
             found.defect("the display showed no new pictures after the update: the load stalled", stalled)
+    for behind in (e for e in timeline.of("load.behind") if about(e, facts)):
+        found.gap("the load could not keep up, and told of its pictures too late", behind)
     for lost in (e for e in timeline.of("load.unreachable") if about(e, facts)):
         found.gap(f"lost contact with the load: {lost.data.get('reason', 'no reason given')}", lost)
     if not timeline.of("load.stop", load=facts.load):

@@ -180,6 +180,8 @@ def _load(found: Findings, timeline: Timeline, facts: StreamFacts) -> None:
             found.defect(f"no DMA {facts.name} after the update: the load stalled", stalled)
         else:
             found.gap("the load stalled before the update", stalled)
+    for behind in (e for e in timeline.of("load.behind") if about(e, facts)):
+        found.gap("the load could not keep up, and told of its blocks too late", behind)
     for lost in (e for e in timeline.of("load.unreachable") if about(e, facts)):
         found.gap(f"lost contact with the load: {lost.data.get('reason', 'no reason given')}", lost)
     stops = timeline.of("load.stop", load=facts.load)

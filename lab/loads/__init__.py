@@ -61,7 +61,8 @@ class RunningLoad(Protocol):
         blocks: by default what the load sends in two seconds, from 4 to 64
 
         Never raises for what the system under test does: it records `load.settled`, or
-        `load.stalled` (too few in time), or `load.unreachable` (nobody can know), per stream.
+        `load.stalled` (none for so long), `load.behind` (they keep coming, but too slowly), or
+        `load.unreachable` (nobody can know), per stream.
         """
 
 

@@ -69,7 +69,7 @@ class BlockCounts:
                     return True
                 if now_s >= end_s:
                     return False
-                self._changed.wait(min(last_s + quiet_s, end_s) - now_s)
+                self._changed.wait(min(last_s + quiet_s - now_s, end_s - now_s, ASK_AGAIN_S))
             return True
 
 

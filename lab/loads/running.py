@@ -7,7 +7,7 @@ from typing import Any
 
 from lab.errors import BenchError, SutError
 from lab.link import AgentRefusal, Receiver
-from lab.loads import Agent, Epoch, Load
+from lab.loads import Agent, Epoch, Load, Stream
 from lab.loads.meter import BlockCounts, Meter
 
 QUIET_S = 1.5
@@ -19,6 +19,8 @@ REACH_TIMEOUT_S = 20.0
 LOST_TIMEOUT_S = 1.0
 """For an agent that did not answer last time."""
 SETTLED_S = 2.0
+PATIENCE = 4
+"""So many times longer is waited for a load to settle while its blocks keep coming."""
 FEWEST_BLOCKS, MOST_BLOCKS = 4, 64
 """Blocks that make a load settled: those of two seconds, within bounds."""
 
@@ -110,10 +112,7 @@ class Running:
         def received(stream: str) -> int:
             return self._counts.good(self._table(stream, "received"), epoch)
 
-        def settled() -> bool:
-            return all(received(s) >= wanted for s in self._names)
-
-        self._counts.wait_for(lambda: settled() or self.guest.gone, timeout_s)
+        behind = {s.name for s in self.load.streams if not self._settled(s, epoch, wanted, timeout_s)}
         short = [stream for stream in self._names if received(stream) < wanted]
         reason = self.guest.out_of_reach() if short else ""
         for stream in self._names:
@@ -123,8 +122,26 @@ class Running:
                 self.evidence.event("load.settled", data)
             elif reason:
                 self.evidence.event("load.unreachable", data | {"reason": reason})
+            elif stream in behind:
+                self.evidence.event("load.behind", data | {"wanted": wanted})
             else:
                 self.evidence.event("load.stalled", data | {"wanted": wanted, "timeout_s": timeout_s})
+
+    def _settled(self, stream: Stream, epoch: int, wanted: int, timeout_s: float) -> bool:
+        """Wait until it has, or nothing comes any more; False if blocks still come after PATIENCE times that.
+
+        An agent of a busy guest is behind: what it tells of first was sent long before. That a display is
+        looked at again and again is no progress.
+        """
+        table = self._table(stream.name, "received")
+
+        def settled() -> bool:
+            return self._counts.good(table, epoch) >= wanted or self.guest.gone
+
+        if stream.sampled:
+            self._counts.wait_for(settled, timeout_s)
+            return True
+        return self._counts.wait_for_or_quiet(settled, timeout_s, (table,), PATIENCE * timeout_s)
 
     def passed(self) -> dict[str, int]:
         """Blocks received up to now, by stream; of a stream that is only sampled, those sent."""
@@ -160,8 +177,10 @@ class Running:
         quiet = self._drain()
         self.record_counters("end")
         near, far = self.guest.ask("load_stop"), self.far.stop()
-        drained = quiet and None not in (guest_stopped, near)
-        totals = {name: self._totals((near or {}).get(name, {}) | far.get(name, {})) for name in self._names}
+        told = {name: (near or {}).get(name, {}) | far.get(name, {}) for name in self._names}
+        unread = any(one.pop("unread", False) for one in told.values())
+        drained = quiet and not unread and None not in (guest_stopped, near)
+        totals = {name: self._totals(one) for name, one in told.items()}
         self.evidence.event("load.stop", {"load": self.load.name, "totals": totals, "drained": drained})
 
     def _drain(self) -> bool:

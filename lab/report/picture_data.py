@@ -224,7 +224,7 @@ def load_ticks(recording: Recording, stream: StreamFacts) -> list[Tick]:
     """What a load told that is not as it should be."""
     ticks = []
     for event in recording.timeline.starting("load."):
-        if event.kind not in ("load.anomaly", "load.stalled", "load.unreachable"):
+        if event.kind not in ("load.anomaly", "load.stalled", "load.behind", "load.unreachable"):
             continue
         if event.data.get("load") != stream.load or event.data.get("stream", stream.name) != stream.name:
             continue

@@ -229,6 +229,12 @@ TABLE = [
         stalled(3000),
     ),
     case("the load stalled before the update", UNKNOWN, "stalled before", stalled(900)),
+    case(
+        "the load is behind",
+        UNKNOWN,
+        "could not keep up",
+        lambda s: s.add(3000, "load.behind", load="gpu", stream="frame", epoch=2, blocks=1),
+    ),
     case("another load stalled", PASS, "right", stalled(3000, "nvme")),
     case(
         "contact was lost",

@@ -119,6 +119,12 @@ TO_GUEST = [
         lambda s: s.add(800, "load.stalled", load="nic", stream=TO, epoch=1, blocks=0),
     ),
     row(
+        "the load is behind",
+        UNKNOWN,
+        "could not keep up",
+        lambda s: s.add(2000, "load.behind", load="nic", stream=TO, epoch=2, blocks=3, wanted=64),
+    ),
+    row(
         "the other direction stalls",
         PASS,
         "intact",

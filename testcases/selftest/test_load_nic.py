@@ -4,6 +4,7 @@ Claim: what the load records is what happened on the wire: a clean wire gives tw
 each fault planted on it is seen for what it is, and losing the guest is evidence, not an exception.
 """
 
+import io
 import os
 import socket
 import subprocess
@@ -12,11 +13,17 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pytest
 
+from lab.agents import traffic
+from lab.agents.frames import FrameReader
+from lab.agents.loop import Loop
+from lab.agents.pattern import Pattern
+from lab.agents.rpc import Wire
 from lab.columns import read
 from lab.evidence import Evidence
 from lab.guest_link import GuestLink
@@ -208,6 +215,43 @@ def test_a_stream_that_stops_is_stalled_not_out_of_reach(bench: Bench) -> None:
     assert [e.data["stream"] for e in timeline.of("load.stalled")] == ["to-guest"]
     assert [e.data["stream"] for e in timeline.of("load.settled", epoch=2)] == ["from-guest"]
     assert not timeline.of("load.unreachable")
+
+
+def test_a_load_whose_blocks_keep_coming_is_behind_and_not_stalled(bench: Bench) -> None:
+    load: Running
+    with bench.running() as load:
+        load.settle(blocks=100_000, timeout_s=0.5)
+    timeline = bench.finished()
+    assert [e.data["stream"] for e in timeline.of("load.behind")] == ["to-guest", "from-guest"]
+    assert not timeline.of("load.stalled")
+
+
+class Backlog:
+    """A socket that holds so many frames."""
+
+    def __init__(self, frames: int) -> None:
+        self.frames = frames
+        self.fileno, self._other = os.pipe()
+
+    def recv(self, size: int) -> bytes:
+        if not self.frames:
+            raise BlockingIOError
+        self.frames -= 1
+        return bytes(64)
+
+
+@pytest.mark.parametrize(("patience_s", "unread"), [(10.0, False), (0.0, True)])
+def test_what_the_socket_still_holds_is_taken_at_the_end(
+    patience_s: float, unread: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(traffic, "BACKLOG_S", patience_s)
+    loop, backlog = Loop(), Backlog(5000)
+    channel: Any = SimpleNamespace(recv=backlog.recv, fileno=lambda: backlog.fileno)
+    out = Wire(io.BytesIO())
+    sink = traffic.FrameSink(loop, channel, out, "nic", "to-guest", FrameReader("to-guest", Pattern(1), 768))
+    sink.close()
+    assert (sink.unread, bool(backlog.frames)) == (unread, unread)
+    assert sink.foreign == 5000 - backlog.frames
 
 
 def test_a_device_that_gives_back_what_it_gets_has_one_stream(tmp_path: Path) -> None:
