@@ -1,6 +1,7 @@
 """Where the evidence of one case goes: its timeline, its column tables, its logs."""
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -27,6 +28,9 @@ class Evidence:
         self.recorder = Recorder(folder / "timeline.jsonl")
         self._tables: dict[str, Table] = {}
         self._lock = threading.Lock()
+        self._grown = threading.Condition(self._lock)
+        self._rows: Counter[str] = Counter()
+        self._flowing: dict[str, list[str]] = {}
         self._last_words = ExitStack()
         self._closed = False
         self._last_logs: dict[str, str] = {}
@@ -52,6 +56,8 @@ class Evidence:
                 dtypes = {name: column.dtype.str for name, column in columns.items()}
                 self._tables[table] = Table(self.folder / "columns" / table, dtypes)
             self._tables[table].append(columns)
+            self._rows[table] += 1
+            self._grown.notify_all()
 
     def last_log(self, where: str) -> str:
         """The last log line of `host`, `guest` or `qemu`, for messages; empty if there was none."""
@@ -64,6 +70,14 @@ class Evidence:
     def beats_in(self, epoch: int) -> bool:
         """Whether the guest's heart has beaten since an epoch was opened."""
         return self._beating >= epoch
+
+    def wait_for_flow(self, timeout_s: float) -> bool:
+        """Wait until every stream of every load that runs was received once more; whether it was."""
+        with self._grown:
+            before = {table: self._rows[table] for tables in self._flowing.values() for table in tables}
+            return self._grown.wait_for(
+                lambda: all(self._rows[table] > number for table, number in before.items()), timeout_s
+            )
 
     def at_end(self, witness: Callable[[], object]) -> None:
         """Call a witness for its last words when the case is concluded."""
@@ -84,6 +98,10 @@ class Evidence:
             self._last_logs[data["where"]] = data["text"]
             with (self.folder / self._logs[data["where"]]).open("a", encoding="utf-8") as log:
                 log.write(f"<{data['level']}> {data['text']}\n")
+        elif kind == "load.start":
+            self._flowing[data["load"]] = [f"{data['load']}.{stream}.received" for stream in data["streams"]]
+        elif kind == "load.stop":
+            self._flowing.pop(data["load"], None)
         elif kind == "guest.heartbeat":
             self._beating = max(self._beating, int(data["epoch"]))
         elif kind == "host.exit":
