@@ -18,7 +18,7 @@ def evidence(tmp_path: Path) -> Iterator[Evidence]:
 
 
 def start(evidence: Evidence, load: str, *streams: str) -> None:
-    evidence.record("load.start", load=load, streams=dict.fromkeys(streams, {}))
+    evidence.record("load.start", load=load, streams={name: {} for name in streams})
 
 
 def block(evidence: Evidence, table: str) -> None:
