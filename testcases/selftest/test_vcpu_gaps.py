@@ -47,11 +47,14 @@ def test_triggers_are_taken_back_in_the_opposite_order(tmp_path: Path) -> None:
     for event in ("kvm_exit", "kvm_entry"):
         (tmp_path / "events" / "kvm" / event).mkdir(parents=True)
     vcpu_gaps.switch_on(tmp_path)
-    assert (tmp_path / "events/kvm/kvm_exit/trigger").read_text().endswith("clock=mono:pause")
-    assert (tmp_path / "events/kvm/kvm_entry/trigger").read_text() == "enable_hist:kvm:kvm_exit"
     vcpu_gaps.switch_off(tmp_path)
-    for event in ("kvm_exit", "kvm_entry"):
-        assert (tmp_path / "events/kvm" / event / "trigger").read_text().startswith("!hist:keys=vcpu_id")
+    exits, entries = (
+        (tmp_path / "events/kvm" / name / "trigger").read_text() for name in ("kvm_exit", "kvm_entry")
+    )
+    exit_, wake = exits.partition("!")[0], "enable_hist:kvm:kvm_exit"
+    entry = entries.partition(wake)[0]
+    assert exit_.endswith("clock=mono:pause") and ":onmax(" in entry
+    assert (exits, entries) == (f"{exit_}!{exit_}", f"{entry}{wake}!{wake}!{entry}")
 
 
 def test_a_kernel_without_kvm_events_refuses(tmp_path: Path) -> None:

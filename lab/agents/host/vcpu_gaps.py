@@ -45,7 +45,7 @@ def switch_on(instance: Path) -> None:
     """
     try:
         for event, trigger in _TRIGGERS:
-            (instance / "events" / event / "trigger").write_text(trigger)
+            _write(instance, event, trigger)
     except OSError:
         switch_off(instance)
         raise
@@ -55,7 +55,13 @@ def switch_off(instance: Path) -> None:
     """End; the instance cannot be removed before. Never fails."""
     for event, trigger in reversed(_TRIGGERS):  # each refers to the one before
         with suppress(OSError):
-            (instance / "events" / event / "trigger").write_text(f"!{trigger}")
+            _write(instance, event, f"!{trigger}")
+
+
+def _write(instance: Path, event: str, words: str) -> None:
+    # appending: a file that is truncated loses all its histogram triggers (event_trigger_regex_open)
+    with (instance / "events" / event / "trigger").open("a") as file:
+        file.write(words)
 
 
 def clear(instance: Path) -> None:
