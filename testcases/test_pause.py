@@ -75,8 +75,6 @@ def test_cost_of_recording(point, sampled, pause_repeats, verdict, pause_limit_s
     verdict(update_completed(), same_guest(), phases_add_up(), pause_within(pause_limit_s), logs_clean())
 
 
-# nightly, as the kernel's clock of the pause is unknown in some updates: lab/agents/host/vcpu_gaps.py
-@pytest.mark.nightly
 @pytest.mark.parametrize("point", ["256m-any-prealloc-off-1dev"], indirect=True)
 def test_pause_in_short(point, sampled, verdict, pause_limit_s):
     """One update by exec and one by transfer: the phases are known and add up, within the budget."""
