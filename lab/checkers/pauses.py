@@ -129,7 +129,9 @@ def _heartbeat(timeline: Timeline, update: Update) -> Pause | None:
     if at is None:
         return None
     beats = timeline.of("guest.heartbeat")
-    during = [e for e in beats if at.start_ns <= int(e.data["t_src_ns"]) <= at.end_ns]
+    since = [e for e in beats if at.start_ns <= int(e.data["t_src_ns"])]
+    inside = sum(int(e.data["t_src_ns"]) <= at.end_ns for e in since)
+    during = since[: inside + 1]  # each beat tells of the time before it: a busy guest's heart may be late
     gaps = [int(e.data["longest_gap_ns"]) for e in during]
     if not gaps:
         return None

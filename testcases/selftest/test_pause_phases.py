@@ -192,6 +192,16 @@ def test_a_pause_that_nobody_saw_is_unknown() -> None:
     assert pause_within(5)(blind).outcome is Outcome.UNKNOWN
 
 
+def test_a_heart_that_beats_late_after_an_update_tells_of_the_pause() -> None:
+    late = {"t_src_ns": 9_000 * MS, "longest_gap_ns": 120 * MS}
+    events = [
+        Event(e.index, e.t_ns, e.kind, late) if e.kind == "guest.heartbeat" and e.t_ns > 2000 * MS else e
+        for e in story(EXEC).events
+    ]
+    (sample,) = of_case(Timeline(tuple(events)))
+    assert sample.clocks["guest"] == pytest.approx(0.12)
+
+
 def test_a_sample_holds_every_clock_on_its_own() -> None:
     (sample,) = of_case(story(EXEC))
     assert sample.pause_s == pytest.approx(1.2)
