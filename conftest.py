@@ -14,6 +14,7 @@ pytest_plugins = [
     "fixtures.container",
     "fixtures.guest",
     "fixtures.load",
+    "fixtures.preflight",
     "fixtures.update",
     "fixtures.pause",
 ]
@@ -28,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
             help=f"{what} this QEMU: a file or folder here, deb:VERSION, or host:PATH on the bench host",
         )
     group.addoption("--updates", type=int, default=3, metavar="N", help="updates in a row (default: 3)")
+    group.addoption("--force", action="store_true", help="update whatever preflight has against it")
     group.addoption("--pause-points", metavar="NAMES", default="", help="of `cprlab pause`, apart by commas")
     modes = "cpr-exec,cpr-transfer"
     group.addoption("--pause-modes", metavar="NAMES", default=modes, help=f"in turns (default: {modes})")

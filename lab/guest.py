@@ -15,7 +15,7 @@ from lab.drivers.ssh import HostConnection
 from lab.evidence import Evidence
 from lab.guest_link import GuestLink
 from lab.incarnation import Incarnation, Incarnations
-from lab.qemu import preflight
+from lab.preflight.modes import cpr_modes, require_mode
 from lab.qemu.argv import GuestConfig
 from lab.qemu.monitor import Monitor
 from lab.qemu.stuck import read_symbols, where_it_is
@@ -73,7 +73,7 @@ class Guest:
         signs = BootSigns(self.qemus.agent, self.pid, self.qemus.evidence)
         self.version = signs.awaited(lambda patience_s: self.monitor.open("old", patience_s), QMP_TIMEOUT_S)
         if qemu_mode:
-            preflight.require_mode(qemu_mode, self.monitor.execute("query-qmp-schema"), self.version)
+            require_mode(qemu_mode, cpr_modes(self.monitor.execute("query-qmp-schema")), self.version)
         hello = signs.awaited(lambda patience_s: self.link.call("hello", patience_s), timeout_s)
         self.boot_id, self.kernel = hello["boot_id"], hello["kernel"]
 

@@ -18,11 +18,13 @@ from lab.drivers.ssh import HostConnection
 from lab.drivers.ssh_channel import Completed
 from lab.errors import BenchError
 from lab.images.controller_qemu import qemu_argv, qemu_env
+from lab.preflight import Finding, preflight
+from lab.preflight.command import Command
+from lab.preflight.facts import Facts
 from lab.qemu.argv import GuestConfig, with_descriptors
 from lab.qemu.blocked import blocked_reasons
 from lab.qemu.devices import Device, IommuBackend
 from lab.qemu.memory import MEMFD, Memory
-from lab.qemu.preflight import findings
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,11 @@ def asked(
     return blocked_reasons(Here(), starter, config, "qemu", mode)
 
 
+def refused(config: GuestConfig) -> Sequence[Finding]:
+    """What preflight has against its command line."""
+    return preflight(Facts(Command.parse(config.argv("qemu")))).refused
+
+
 def test_a_plain_guest_is_not_blocked_and_does_not_run(starter: Starter, tmp_path: Path) -> None:
     assert asked(starter, tmp_path) == []
     assert starter.argv[-1] == "-S" and "-kernel" not in starter.argv
@@ -153,7 +160,7 @@ def test_preflight_names_what_cpr_exec_accepts_and_loses(
     """cpr-transfer is blocked by it; to cpr-exec only the lab objects: reproductions private-ram, aux-ram."""
     assert asked(starter, tmp_path, memory=memory) == []
     config = GuestConfig("/none", "/none", str(tmp_path), "type1", memory=memory)
-    assert [finding.reason.split(":")[0] for finding in findings(config.argv("qemu"))] == [lost]
+    assert [finding.reason.split(":")[0] for finding in refused(config)] == [lost]
 
 
 @pytest.mark.parametrize(
@@ -174,7 +181,7 @@ def test_memory_of_sgx_is_not_to_be_had(starter: Starter, tmp_path: Path) -> Non
     with pytest.raises(BenchError, match="invalid object type: memory-backend-epc"):
         asked(starter, tmp_path, memory=epc)
     config = GuestConfig("/none", "/none", str(tmp_path), "type1", memory=epc)
-    assert any("memory-backend-epc, which CPR does not support" in str(f) for f in findings(config.argv("q")))
+    assert any("memory-backend-epc, which CPR does not support" in str(f) for f in refused(config))
 
 
 def test_a_qemu_that_does_not_start_is_told_with_its_last_words(starter: Starter, tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from lab import images
 from lab.cpr.cpr_exec import CprExec
 from lab.errors import OutcomeUnknown, Refused
 from lab.images.controller_qemu import qemu_argv, qemu_env
+from lab.preflight.modes import cpr_modes
 from lab.qemu.monitor import Monitor
-from lab.qemu.preflight import cpr_modes
 from lab.timeline import Recorder, Timeline
 
 

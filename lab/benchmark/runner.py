@@ -15,7 +15,9 @@ from lab.epochs import Epochs
 from lab.evidence import Evidence
 from lab.guest import Guest
 from lab.loads import Load
-from lab.qemu import preflight
+from lab.preflight import require_safe
+from lab.preflight.command import Command
+from lab.preflight.facts import Facts
 from lab.qemu.devices import guest_bdf
 from lab.rows import Attached, Case, Site, far_ends
 from lab.rows.facts import bench_facts, require
@@ -90,7 +92,7 @@ class Benchmark:
             attached = [device.attach(site) for device in case.row.devices]
             config = guest_config(self.bench, case, attached, self.kernel, self.initrd, memory_mib=MEMORY_MIB)
             qemu = self.bench.target_file.tools.qemu_old
-            preflight.require_safe(config.argv(qemu))
+            require_safe(Facts(Command.parse(config.argv(qemu))))
             self.tell(f"{case.name}: a guest boots")
             booted = Guest.booted(self.bench.connection, agent, config, qemu, evidence, BOOT_TIMEOUT_S)
             guest = undo.enter_context(booted)

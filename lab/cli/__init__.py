@@ -21,6 +21,7 @@ HELP = """Tests QEMU live update (CPR) with assigned devices under DMA load.
 \b
 cprlab run       run the suite on the virtual bench; needs no hardware
 cprlab doctor    what is missing on this machine
+cprlab preflight what an update of a QEMU would lose, without trying it
 
 Exit status: 0 all PASS, 1 a FAIL, 2 an UNKNOWN, a broken bench or wrong usage,
 130 interrupted.
@@ -58,7 +59,7 @@ def _bug() -> NoReturn:
 
 def application(first: list[str]) -> typer.Typer:
     """The command line; labgrid is imported only if the first word asks for a bench."""
-    from lab.cli import benchmark, calibrate, doctor, images, pause, records, run
+    from lab.cli import benchmark, calibrate, doctor, images, pause, preflight, records, run
 
     app = typer.Typer(
         help=HELP,
@@ -75,6 +76,7 @@ def application(first: list[str]) -> typer.Typer:
     app.command("calibrate")(calibrate.calibrate)
     app.command("benchmark")(benchmark.benchmark)
     app.command("doctor")(doctor.doctor)
+    app.command("preflight")(preflight.preflight)
     app.add_typer(images.app, name="images", help="What the virtual bench is made of: build, list, clean.")
     app.add_typer(_bench(first), name="bench", help="A bench that stays up, to try things by hand.")
     return app

@@ -41,6 +41,7 @@ def run(
         ),
     ] = "",
     updates: Annotated[int, typer.Option(help="Updates in a row, where a case asks for several.", min=0)] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Update whatever preflight has against it.")] = False,
     runs_dir: Annotated[Path, typer.Option(help="Where run records go.")] = Path("runs"),
     as_json: Annotated[
         bool, typer.Option("--json", help="For programs: the run record and verdicts.")
@@ -68,6 +69,7 @@ def run(
     options = [*(("-k", select) if select else ())]
     options += [word for option, choice in qemus.items() for word in (option, str(choice))]
     options += ("--updates", str(updates)) if updates else ()
+    options += ("--force",) if force else ()
     ran = record_run(runs_dir, bench, chosen, options, Live())
     report = make_report(ran.folder)
     status = conclude(ran)

@@ -39,11 +39,10 @@ class CprTransfer:
         qemus, old, old_monitor = self.guest.qemus, self.guest.now, self.guest.monitor
         old_monitor.begin(update)
         folder = qemus.next_config().run_dir
-        cpr, main = _channel("cpr", f"{folder}/cpr.sock"), _channel("main", f"{folder}/main.sock")
-        # deferred: the guest runs on until we have new QEMU's monitor, and so see all of its events
-        incoming = ["-incoming", "defer", "-incoming", json.dumps(cpr)]
-        with recorder.operation("cpr", mode=self.mode, update=update, argv=[self.qemu, *incoming]):
-            new = qemus.start(self.qemu, incoming, self.wrapper, beside=True)
+        cpr, main = _cpr(folder), _channel("main", f"{folder}/main.sock")
+        words = incoming(folder)
+        with recorder.operation("cpr", mode=self.mode, update=update, argv=[self.qemu, *words]):
+            new = qemus.start(self.qemu, words, self.wrapper, beside=True)
             monitor = qemus.monitor(new)
             try:
                 self._await_channel(new, cpr)
@@ -76,6 +75,16 @@ class CprTransfer:
         wait_for_status(new, ["running"], self.timeout_s, "runstate running in new QEMU")
         new.execute("query-migrate")
         old.execute("query-migrate")  # only old QEMU knows `downtime`
+
+
+def incoming(folder: str) -> list[str]:
+    """How new QEMU is told to take the guest, by sockets in its folder."""
+    # deferred: the guest runs on until we have new QEMU's monitor, and so see all of its events
+    return ["-incoming", "defer", "-incoming", json.dumps(_cpr(folder))]
+
+
+def _cpr(folder: str) -> dict[str, Any]:
+    return _channel("cpr", f"{folder}/cpr.sock")
 
 
 def _channel(kind: str, path: str) -> dict[str, Any]:

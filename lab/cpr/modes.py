@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from lab.cpr import Mode, hmp
 from lab.cpr.cpr_exec import CprExec
 from lab.cpr.cpr_reboot import CprReboot
-from lab.cpr.cpr_transfer import CprTransfer
+from lab.cpr.cpr_transfer import CprTransfer, incoming
 from lab.cpr.restart import Restart
 from lab.guest import Guest
 
@@ -29,9 +29,18 @@ BY_HMP = "cpr-exec by HMP"
 """The same mode, asked for by the human monitor."""
 
 
+def new_command(wanted: Wanted, mode: str) -> list[str]:
+    """The command line of new QEMU; descriptors that only its start will give stay as `{fd:NAME}`."""
+    guest = wanted.guest
+    if mode == CprTransfer.mode:
+        config = guest.qemus.next_config()
+        return [*wanted.wrapper, *config.argv(wanted.qemu, new=True), *incoming(config.run_dir)]
+    return [*wanted.wrapper, *guest.command(wanted.qemu)]
+
+
 def _exec(wanted: Wanted) -> CprExec:
     guest = wanted.guest
-    command = [*wanted.wrapper, *guest.command(wanted.qemu)]
+    command = new_command(wanted, CprExec.mode)
     return CprExec(guest.monitor, command, guest.config.state_file, wanted.timeout_s)
 
 

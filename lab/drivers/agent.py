@@ -193,6 +193,12 @@ class HostAgent(Making):
     def kill(self, pid: int) -> dict[str, Any]:
         return self._dict("kill", pid=pid)
 
+    def update_facts(
+        self, pid: int | None = None, functions: Sequence[str] = (), paths: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """What the host allows an update of one QEMU; see lab/agents/host/update_facts.py."""
+        return self._dict("update_facts", pid=pid, functions=list(functions), paths=list(paths))
+
     def process(self, pid: int) -> dict[str, Any]:
         return self._dict("process", pid=pid)
 

@@ -159,9 +159,16 @@ class Monitor:
     # -- commands
 
     def execute(
-        self, command: str, arguments: Mapping[str, Any] | None = None, timeout_s: float = 10.0
+        self,
+        command: str,
+        arguments: Mapping[str, Any] | None = None,
+        timeout_s: float = 10.0,
+        *,
+        aside: bool = False,
     ) -> Any:
         """Execute one command and return what QEMU returned.
+
+        aside: it is no part of an update: the reply goes into the transcript alone
 
         Raises:
             Refused: if QEMU answers with an error.
@@ -174,7 +181,7 @@ class Monitor:
         try:
             result = self._run(client.execute(command, dict(arguments or {}) or None), timeout_s)
         except ExecuteError as error:
-            self._note(command, error=str(error))
+            self._note(command, aside, error=str(error))
             raise Refused(f"{command}: {error}") from error
         except ExecInterruptedError as error:
             raise OutcomeUnknown(f"{command}: the connection ended before the reply") from error
@@ -182,12 +189,12 @@ class Monitor:
             raise OutcomeUnknown(f"{command}: no reply within {timeout_s:g} s") from None
         except QMPError as error:
             raise OutcomeUnknown(f"{command}: {error}") from error
-        self._note(command, result=result)
+        self._note(command, aside, result=result)
         return result
 
-    def _note(self, command: str, **outcome: Any) -> None:
+    def _note(self, command: str, aside: bool, **outcome: Any) -> None:
         self._log("reply", {"command": command, **outcome})
-        if command in TELLING:
+        if command in TELLING and not aside:
             self._recorder.record("qmp.reply", side=self.side, command=command, update=self.update, **outcome)
 
     # -- what an update waits for

@@ -90,12 +90,14 @@ class Fate:
 
     refused: back-end -> what QEMU says when it refuses (a regular expression)
     lost:    what is said when the guest is lost, though QEMU accepts the update: a strict expectation
+    forced:  back-end -> the findings by which preflight would refuse the update
     leaks:   descriptors that are left behind at each update: another one
     drops:   streams of which blocks are lost at each update: another one
     """
 
     refused: Mapping[str, str] = field(default_factory=dict)
     lost: str = ""
+    forced: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     leaks: int = 0
     drops: tuple[str, ...] = ()
 
@@ -153,6 +155,11 @@ class Case:
     @property
     def fate(self) -> Fate:
         return self.row.fates.get(self.mode, Fate())
+
+    @property
+    def forced(self) -> tuple[str, ...]:
+        """What preflight has against it, and it is updated all the same."""
+        return self.fate.forced.get(self.backend, ())
 
     @property
     def refused(self) -> str | None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from lab.errors import LabUsageError
-from lab.rows import EXEC, TRANSFER, VDPA, VHOST, Case, Fate, Row
+from lab.rows import EXEC, TRANSFER, VDPA, VFIO, VHOST, Case, Fate, Row
 from lab.rows.devices import (
     Disk,
     Display,
@@ -23,18 +23,27 @@ NIC2 = Nic("nic2", "far2")
 TO_TAP = ("tap.to-guest",)
 TAP_BUSY = "could not configure /dev/net/tun (cprtap0): Device or resource busy"
 CID_BUSY = "vhost-vsock: unable to set guest cid: Address already in use"
-MDEV_REFUSED = {"type1": "CPR does not support vfio mdev"}
+MDEV_REFUSED = Fate(
+    refused={"type1": "CPR does not support vfio mdev"}, forced={"type1": ("vfio-mdev-type1", "blocked")}
+)
 NOT_MIGRATABLE = {"vdpa": "State blocked by non-migratable device '.*vhost-vdpa-device'"}
 # only one process may have a vDPA device (Linux vhost_vdpa_open), a tap of one queue, or a vsock's CID
-VDPA_BUSY = Fate(refused={"vdpa": "Could not open '/dev/vhost-vdpa-0': Device or resource busy"})
-BLKIO_BUSY = Fate(refused={"vdpa": "blkio_connect failed: Failed to connect to vDPA device"})
+ONE_OPENER = {"vdpa": ("vdpa-busy",)}
+VDPA_BUSY = Fate(
+    refused={"vdpa": "Could not open '/dev/vhost-vdpa-0': Device or resource busy"}, forced=ONE_OPENER
+)
+BLKIO_BUSY = Fate(
+    refused={"vdpa": "blkio_connect failed: Failed to connect to vDPA device"}, forced=ONE_OPENER
+)
 # both processes hold the tap, and each reads from it what the other one should have
 SHARED_TAP = Fate(drops=("tap.to-guest", "tap.from-guest"))
 
 
-def _busy(text: str) -> dict[str, Fate]:
+def _busy(text: str, finding: str) -> dict[str, Fate]:
     """cpr-exec loses the guest with it; cpr-transfer is refused: new QEMU ends, the old goes on."""
-    return {EXEC: Fate(lost=text), TRANSFER: Fate(refused={"vhost": re.escape(text)})}
+    forced = {"vhost": (finding,)}
+    refused = Fate(refused={"vhost": re.escape(text)}, forced=forced)
+    return {EXEC: Fate(lost=text, forced=forced), TRANSFER: refused}
 
 
 def _both(fate: Fate) -> dict[str, Fate]:
@@ -66,7 +75,7 @@ ROWS = (
     Row("intx", "NIC by INTx", (Nic(),), kernel_args="pci=nomsi"),
     Row("viommu", "NIC behind the guest's own IOMMU", (Nic(),), viommu=True),
     # mtty is the one device here whose kernel driver can migrate
-    Row("mdev", "NIC and a migratable mdev", (Nic(), SerialMdev()), fates=_both(Fate(refused=MDEV_REFUSED))),
+    Row("mdev", "NIC and a migratable mdev", (Nic(), SerialMdev()), fates=_both(MDEV_REFUSED)),
     Row(
         "mdev-off",
         "NIC and an mdev, enable-migration=off",
@@ -77,7 +86,12 @@ ROWS = (
         "no-flr",
         "NIC without function level reset",
         (Nic("nic-no-flr"),),
-        fates={EXEC: Fate(lost="error: kvm run failed Bad address")},
+        fates={
+            EXEC: Fate(
+                lost="error: kvm run failed Bad address",
+                forced=dict.fromkeys(VFIO, ("vfio-no-flr",)),
+            )
+        },
     ),
     Row("vdpa-net", "vDPA NIC (simulator)", (VdpaNic(),), VDPA, fates={TRANSFER: VDPA_BUSY}),
     # libblkio leaves a ring and a buffer behind
@@ -100,7 +114,12 @@ ROWS = (
         "vDPA disk (simulator), passed on",
         (VdpaDisk(passed_on=True),),
         VDPA,
-        fates=_both(Fate(refused=NOT_MIGRATABLE)),
+        fates={
+            EXEC: Fate(refused=NOT_MIGRATABLE, forced={"vdpa": ("not-migratable", "blocked")}),
+            TRANSFER: Fate(
+                refused=NOT_MIGRATABLE, forced={"vdpa": ("not-migratable", "blocked", "vdpa-busy")}
+            ),
+        },
     ),
     Row(
         "tap",
@@ -121,21 +140,21 @@ ROWS = (
         "virtio-net on a tap by name",
         (Tap(vhost=False, named=True),),
         VHOST,
-        fates=_busy(TAP_BUSY),
+        fates=_busy(TAP_BUSY, "tap-by-name"),
     ),
     Row(
         "tap-name-vhost",
         "virtio-net on a tap by name, by vhost-net",
         (Tap(vhost=True, named=True),),
         VHOST,
-        fates=_busy(TAP_BUSY),
+        fates=_busy(TAP_BUSY, "tap-by-name"),
     ),
     Row(
         "vsock",
         "vhost-vsock",
         (Vsock(),),
         VHOST,
-        fates=_busy(CID_BUSY),
+        fates=_busy(CID_BUSY, "vhost-vsock"),
     ),
 )
 

@@ -17,7 +17,7 @@ from lab.drivers.capabilities import BACKENDS, NEEDS, require
 from lab.errors import BenchError, LabUsageError, OutcomeUnknown
 from lab.evidence import Evidence
 from lab.link import AgentRefusal
-from lab.qemu import preflight
+from lab.preflight.modes import cpr_modes, require_mode
 
 
 def schema(*modes: str) -> list[Mapping[str, Any]]:
@@ -42,12 +42,12 @@ QEMUS = {
 @pytest.mark.parametrize(("told", "has"), QEMUS.values(), ids=QEMUS)
 def test_a_qemu_without_cpr_exec_is_refused(told: list[Mapping[str, Any]], has: str) -> None:
     with pytest.raises(LabUsageError) as error:
-        preflight.require_mode("cpr-exec", told, "10.1.0")
+        require_mode("cpr-exec", cpr_modes(told), "10.1.0")
     assert str(error.value) == f"QEMU 10.1.0 does not know cpr-exec, {has}"
 
 
 def test_a_qemu_with_cpr_exec_is_taken() -> None:
-    preflight.require_mode("cpr-exec", schema("normal", "cpr-reboot", "cpr-exec"), "11.1.3")
+    require_mode("cpr-exec", cpr_modes(schema("normal", "cpr-reboot", "cpr-exec")), "11.1.3")
 
 
 HOST = {

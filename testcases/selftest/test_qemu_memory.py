@@ -7,9 +7,11 @@ import itertools
 
 import pytest
 
+from lab.preflight import preflight
+from lab.preflight.command import Command
+from lab.preflight.facts import Facts
 from lab.qemu.argv import GuestConfig
 from lab.qemu.memory import Memory
-from lab.qemu.preflight import findings
 
 
 def guest(memory: Memory) -> GuestConfig:
@@ -94,7 +96,8 @@ def test_a_balloon_is_in_both() -> None:
     ids=str,
 )
 def test_what_preflight_says(memory: Memory, says: str) -> None:
-    assert any(str(finding).startswith(says) for finding in findings(guest(memory).incoming("q")))
+    found = preflight(Facts(Command.parse(guest(memory).incoming("qemu")))).refused
+    assert any(finding.reason.startswith(says) for finding in found)
 
 
 def test_names_tell_them_apart() -> None:

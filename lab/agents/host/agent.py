@@ -26,6 +26,7 @@ from .spawned import Spawner
 from .streams import ChardevStream
 from .sysfs import Sysfs
 from .tap import Taps
+from .update_facts import update_facts
 
 STATE = Path("/var/lib/cprlab")
 
@@ -77,6 +78,7 @@ class HostAgent:
             **making(self._sysfs, self._journal, self._taps),
             **self._containers.calls(),
             "capabilities": lambda: capabilities(self._sysfs),
+            "update_facts": partial(update_facts, self._sysfs),
             "functions": lambda: functions.functions(self._sysfs),
             "qemu_version": qemu_version,
             "qemu_probe": qemu_probe.probe,

@@ -1,0 +1,62 @@
+"""What shows that each finding of preflight is true: the test or reproduction in which the loss is seen.
+
+Its name keeps pytest from collecting it. That all of them exist is held by selftest/test_preflight_rules.py.
+"""
+
+DEFECTS = "testcases/test_known_defects.py"
+REFUSALS = "testcases/test_cpr_transfer.py::test_update_is_refused"
+HERE = "testcases/test_preflight.py::test_what_is_refused_is_lost"
+
+PROOFS: dict[str, tuple[str, ...]] = {
+    "ram-private": ("testcases/reproductions/private-ram.sh",),
+    "aux-ram-private": ("testcases/reproductions/aux-ram.sh",),
+    "ram-file-nameless": ("testcases/reproductions/nameless-file.sh",),
+    "ram-file-leaks": (f"{DEFECTS}::test_no_descriptor_of_a_memory_file_is_left_behind",),
+    "prealloc-kept": ("testcases/test_pause.py::test_pause",),
+    "incoming-missing": (f"{HERE}[incoming-missing]",),
+    "machine-differs": (f"{HERE}[machine-differs]",),
+    "memory-differs": (f"{HERE}[memory-differs]",),
+    "processors-differ": (f"{HERE}[processors-differ]",),
+    "devices-differ": (f"{HERE}[devices-differ]",),
+    "backend-missing": (f"{HERE}[backend-missing]",),
+    "plugged-missing": (f"{HERE}[plugged-missing]",),
+    "tap-by-name": (
+        "testcases/reproductions/tap-by-name.sh",
+        f"{DEFECTS}::test_an_accepted_update_keeps_the_guest",
+    ),
+    "tap-frames": (f"{DEFECTS}::test_no_frame_that_waits_is_lost",),
+    "vhost-net-leak": ("testcases/reproductions/vhost-net-leak.sh",),
+    "vhost-vsock": (
+        "testcases/reproductions/vhost-vsock.sh",
+        f"{DEFECTS}::test_an_accepted_update_keeps_the_guest",
+    ),
+    "vdpa-busy": (REFUSALS,),
+    "not-migratable": ("testcases/test_qemu_blocked.py::test_a_device_that_cannot_be_migrated_is_named",),
+    "vfio-mdev-type1": (REFUSALS,),
+    "vfio-tcg": ("testcases/reproductions/vfio-tcg.sh",),
+    "vfio-no-flr": (
+        "testcases/reproductions/no-flr-reset.sh",
+        f"{DEFECTS}::test_an_accepted_update_keeps_the_guest",
+    ),
+    "pty-path": (f"{HERE}[pty-path]",),
+    "file-truncated": ("testcases/test_preflight.py::test_a_log_without_append_is_lost",),
+    "socket-reconnects": ("testcases/test_cpr_exec_nic.py::test_dma_survives",),
+    "add-fd": (f"{HERE}[add-fd]",),
+    "environment-dropped": (f"{HERE}[environment-dropped]",),
+    "memlock-low": (
+        "testcases/test_cpr_exec_container.py::test_what_was_enough_to_start_is_enough_to_update",
+    ),
+    "sandbox-denies-exec": (f"{HERE}[sandbox-denies-exec]",),
+    "mode-missing": ("testcases/test_qemu_versions.py::test_a_mode_that_old_qemu_lacks_is_refused",),
+    "blocked": (REFUSALS,),
+    "async-teardown": ("testcases/reproductions/async-teardown.sh",),
+    "pins-not-charged": ("testcases/reproductions/vfio-vmpin.sh",),
+}
+
+NOT_SHOWN: dict[str, str] = {
+    "ram-epc": "QEMU's documentation says so; Debian's QEMU is built without SGX",
+    "ram-encrypted": "read in QEMU's binary; the bench has no processor that encrypts guests",
+    "kernel-type1": "QEMU refuses by itself and nothing is lost; no bench kernel without VFIO_UPDATE_VADDR",
+    "kernel-iommufd": "QEMU refuses by itself and nothing is lost; no bench kernel without CHANGE_PROCESS",
+}
+"""Findings that refuse, and no bench here can show: with the reason why not."""
