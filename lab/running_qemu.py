@@ -1,4 +1,4 @@
-"""Preflight of a QEMU that runs on a bench host, or would: its command line, its host, and QMP where it has it."""
+"""Preflight on a bench, of a QEMU that runs there or would: its command line, its host, its QMP."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager

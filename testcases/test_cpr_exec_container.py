@@ -32,6 +32,7 @@ def test_container_stays(load, update, verdict, claims):
     raises=AssertionError,
     reason="Linux 7.3.4, iommufd: new QEMU is charged before old QEMU is not; QEMU 11.1.3 loses the guest",
 )
+@pytest.mark.forced("memlock-low")
 @pytest.mark.parametrize("container", [ONCE], ids=["may pin once"], indirect=True)
 @pytest.mark.parametrize("iommu", ["iommufd"], indirect=True)
 def test_what_was_enough_to_start_is_enough_to_update(load, update, verdict, qemu_said):

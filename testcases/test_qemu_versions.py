@@ -44,6 +44,7 @@ def test_dma_survives(load, update, verdict, claims):
 
 
 @BOTH
+@pytest.mark.forced("mode-missing")
 @pytest.mark.parametrize("needed_mode", [RESTART], ids=["any mode"])
 @pairs(nightly=[("trixie", "bench")])
 def test_a_mode_that_old_qemu_lacks_is_refused(load, update, verdict):
@@ -91,6 +92,7 @@ def test_transfer_to_10_0_is_refused(load, update, verdict):
 
 @BOTH
 @pytest.mark.nightly
+@pytest.mark.forced("mode-missing")
 @pytest.mark.parametrize("mode", [TRANSFER], indirect=True)
 @pairs(nightly=[("trixie", "bench")])
 def test_transfer_of_a_vfio_device_from_10_0_is_refused(load, update, verdict):

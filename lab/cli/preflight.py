@@ -58,9 +58,7 @@ def preflight(
     if mode not in JUDGED:
         raise LabUsageError(f"--mode {mode}: preflight knows {' and '.join(JUDGED)}")
     if (argv is None) == (pid is None):
-        raise LabUsageError(
-            "give --argv FILE, or --bench TARGET with --pid N: one of them says what QEMU it is"
-        )
+        raise LabUsageError("which QEMU? give --argv FILE, or --bench TARGET with --pid N")
     if pid is not None and bench is None:
         raise LabUsageError("--pid wants --bench TARGET: whose process it is")
     old = _command(argv, "--argv") if argv is not None else None
@@ -110,9 +108,9 @@ def _tell(report: "Report", mode: str, *, as_json: bool) -> None:
 def _print(report: "Report", mode: str) -> None:
     from rich.table import Table
 
-    table = Table(
-        "severity", "finding", "reason", "source", "remedy", box=None, pad_edge=False, padding=(0, 2)
-    )
+    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    for head in ("severity", "finding", "reason", "source", "remedy"):
+        table.add_column(head, overflow="fold")
     for one in report.findings:
         cells = map(escape, (one.name, one.reason, one.source, one.remedy))
         table.add_row(f"[{STYLES[one.severity]}]{one.severity}[/]", *cells)

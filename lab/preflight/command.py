@@ -196,7 +196,7 @@ def read(data: bytes) -> list[str]:
     else:
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         by_shell = len(lines) == 1 or any(line.startswith("-") and " " in line for line in lines)
-        words = _shell(text) if by_shell or "\\\n" in text else lines
+        words = _shell(text.replace("\\\n", " ")) if by_shell else lines
     if not any(words):
         raise LabUsageError("it is empty")
     return words

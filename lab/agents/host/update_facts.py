@@ -25,6 +25,8 @@ TYPE1 = "sys/module/vfio_iommu_type1"
 IOMMU_IOAS_CHANGE_PROCESS = 0x3B92
 """_IO(';', 0x92); VFIO_CHECK_EXTENSION is _IO(';', 101)."""
 CAP_IPC_LOCK = 1 << 14
+FIRST_USERS = "user:[4026531837]"
+"""The first user namespace: PROC_USER_INIT_INO, include/linux/proc_ns.h."""
 _MEMLOCK = re.compile(r"^Max locked memory +(\S+)", re.MULTILINE)
 _EFFECTIVE = re.compile(r"^CapEff:\s*([0-9a-f]+)", re.MULTILINE)
 
@@ -71,7 +73,7 @@ def _allowed(sysfs: Sysfs, pid: int) -> dict[str, Any]:
     folder = sysfs.root / "proc" / str(pid)
     try:
         # the kernel asks for the capability in the first user namespace
-        ours = (folder / "ns/user").readlink() == (sysfs.root / "proc/1/ns/user").readlink()
+        ours = str((folder / "ns/user").readlink()) == FIRST_USERS
         return {
             "argv": (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1],
             "memlock_bytes": memlock_bytes((folder / "limits").read_text()),
