@@ -48,16 +48,24 @@ def answered(target: Path, question: Question) -> Report:
         BenchError: the bench, or the process, is not there.
     """
     with _host(target) as host, HostAgent(host) as agent:
-        old = question.old or _running(agent, question.pid)
-        why: str = ""
-        told, version = State(), question.version
-        if question.pid is not None:
-            told, version, why = _by_qmp(host, old, question)
-        modes, new_version = _probed(agent, question.new or old)
-        seen = looked(agent, question.new or old, question.pid)
-        facts = Facts(
-            old, question.new, question.mode, version, new_version, modes, state=told, host=host_of(seen)
-        )
+        return looked_at(host, agent, question)
+
+
+def looked_at(host: HostConnection, agent: HostAgent, question: Question) -> Report:
+    """The same on a host that is connected.
+
+    Raises:
+        LabUsageError: the process is no QEMU.
+        BenchError: there is no such process.
+    """
+    old = question.old or _running(agent, question.pid)
+    told, version, why = State(), question.version, ""
+    if question.pid is not None:
+        told, version, why = _by_qmp(host, old, question)
+    after = question.new or old
+    modes, new_version = _probed(agent, after)
+    seen = host_of(looked(agent, after, question.pid))
+    facts = Facts(old, question.new, question.mode, version, new_version, modes, state=told, host=seen)
     report = preflight(facts)
     if why:
         lacks = Untold("plugged-missing", f"what was plugged and what blocks the mode: {why}")

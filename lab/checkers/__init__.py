@@ -27,6 +27,7 @@ from lab.checkers.pause_budget import PauseWithin, PhasesAddUp
 from lab.checkers.pauses import LINES
 from lab.checkers.pfns import pfns_unchanged
 from lab.checkers.pins import PagesStayedPinned
+from lab.checkers.preflight import FileKept, PreflightRefuses
 from lab.checkers.process import ReplacedInPlace
 from lab.checkers.refused import UpdateRefused
 from lab.checkers.unpromised import Unpromised
@@ -43,6 +44,7 @@ __all__ = [
     "container_kept",
     "device_not_reset",
     "dma_intact",
+    "file_kept",
     "frames_shown",
     "from_json",
     "guest_pause_below",
@@ -57,6 +59,7 @@ __all__ = [
     "pause_within",
     "pfns_unchanged",
     "phases_add_up",
+    "preflight_refuses",
     "refused",
     "replaced_in_place",
     "same_guest",
@@ -73,6 +76,7 @@ __all__ = [
 chardev_grade = ChardevGrade
 container_kept = ContainerKept
 dma_intact = DmaIntact
+file_kept = FileKept
 frames_shown = FramesShown
 guest_pause_below = GuestPauseBelow
 handed_over = HandedOver
@@ -84,6 +88,7 @@ pages_as_asked = PagesAsAsked
 pages_stayed_pinned = PagesStayedPinned
 pause_within = PauseWithin
 phases_add_up = PhasesAddUp
+preflight_refuses = PreflightRefuses
 replaced_in_place = ReplacedInPlace
 same_guest = SameGuest
 unpromised = Unpromised
@@ -95,6 +100,7 @@ CONFIGURED: Mapping[str, type[Any]] = {
     "chardev_grade": ChardevGrade,
     "container_kept": ContainerKept,
     "dma_intact": DmaIntact,
+    "file_kept": FileKept,
     "frames_shown": FramesShown,
     "guest_pause_below": GuestPauseBelow,
     "handed_over": HandedOver,
@@ -106,6 +112,7 @@ CONFIGURED: Mapping[str, type[Any]] = {
     "pages_stayed_pinned": PagesStayedPinned,
     "pause_within": PauseWithin,
     "phases_add_up": PhasesAddUp,
+    "preflight_refuses": PreflightRefuses,
     "replaced_in_place": ReplacedInPlace,
     "same_guest": SameGuest,
     "stays_given_back": StaysGivenBack,

@@ -17,12 +17,14 @@ class Wanted:
 
     qemu:    path of new QEMU on the bench host
     wrapper: the command it is started through
+    rewrite: what is done to the command line of a cpr-exec, to spoil it
     """
 
     guest: Guest
     qemu: str
     wrapper: Sequence[str] = ()
     timeout_s: float = 60.0
+    rewrite: Callable[[list[str]], list[str]] = list
 
 
 BY_HMP = "cpr-exec by HMP"
@@ -35,7 +37,7 @@ def new_command(wanted: Wanted, mode: str) -> list[str]:
     if mode == CprTransfer.mode:
         config = guest.qemus.next_config()
         return [*wanted.wrapper, *config.argv(wanted.qemu, new=True), *incoming(config.run_dir)]
-    return [*wanted.wrapper, *guest.command(wanted.qemu)]
+    return [*wanted.wrapper, *wanted.rewrite(guest.command(wanted.qemu))]
 
 
 def _exec(wanted: Wanted) -> CprExec:

@@ -76,7 +76,7 @@ def socket_reconnects(facts: Facts) -> Says:
 
 @rule(
     "add-fd",
-    source='QEMU 11.1.3: "fd is not valid or already in use"; test_preflight.py',
+    source='reproductions/add-fd (11.1.3: "fd is not valid or already in use")',
     remedy="name the files themselves, or use options with fd= of their own",
 )
 def add_fd(facts: Facts) -> Says:

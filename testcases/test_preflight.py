@@ -1,0 +1,141 @@
+"""What preflight refuses is lost: each update is forced, and loses what the finding says.
+
+Claims under test: lab/preflight, whose findings name their sources. What shows the others is in
+testcases/preflight_proofs.py: rows, known defects and reproductions that were there before.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from lab.checkers import file_kept, preflight_refuses, same_guest, unpromised, update_completed
+from lab.preflight.command import Command
+from lab.qemu.memory import MEMFD, Memory
+from lab.running_qemu import Question, looked_at
+
+RNG = ("-device", "virtio-rng-pci,id=rng0,addr=0x1d")
+PLUGGED = Memory(dimms_mib=(128,))
+
+
+def without(option: str, holds: str = "") -> Callable[[list[str]], list[str]]:
+    """New QEMU's command line lacks an option with a value that holds something."""
+
+    def rewrite(words: list[str]) -> list[str]:
+        at = next(n for n, word in enumerate(words[1:], 1) if holds in word and words[n - 1] == option)
+        return [*words[: at - 1], *words[at + 1 :]]
+
+    return rewrite
+
+
+def with_other(old: str, new: str) -> Callable[[list[str]], list[str]]:
+    """It has other words wherever there is `old`."""
+
+    def rewrite(words: list[str]) -> list[str]:
+        assert any(old in word for word in words)
+        return [word.replace(old, new) for word in words]
+
+    return rewrite
+
+
+def unplugged(words: list[str]) -> list[str]:
+    """It lacks what was plugged into the running guest."""
+    return without("-device", "pc-dimm")(without("-object", "id=more0")(words))
+
+
+def one_processor(words: list[str]) -> list[str]:
+    return [*words, "-smp", "1"]
+
+
+@dataclass(frozen=True)
+class Spoilt:
+    """An update that cannot go well.
+
+    rewrite: what is done to new QEMU's command line
+    through: what new QEMU is started through
+    words:   what both QEMUs are given
+    """
+
+    finding: str
+    rewrite: Callable[[list[str]], list[str]] = list
+    through: tuple[str, ...] = ()
+    words: tuple[str, ...] = ()
+    memory: Memory = MEMFD
+
+
+SPOILT = [
+    Spoilt("incoming-missing", without("-incoming")),
+    Spoilt("machine-differs", with_other("q35,", "pc,")),
+    Spoilt("memory-differs", with_other("256M", "512M")),
+    Spoilt("processors-differ", one_processor, words=("-smp", "2")),
+    Spoilt("devices-differ", without("-device", "rng0"), words=RNG),
+    Spoilt("backend-missing", without("-chardev", "id=stream-path")),
+    Spoilt("plugged-missing", unplugged, memory=PLUGGED),
+    Spoilt("pty-path", words=("-chardev", "pty,id=more,path=/run/cprlab/pty")),
+    Spoilt("environment-dropped", through=("env", "-i")),
+    Spoilt("sandbox-denies-exec", words=("-sandbox", "on,spawn=deny")),
+]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "spoilt, qemu_words, memory",
+    [
+        pytest.param(one, one.words, one.memory, id=one.finding, marks=pytest.mark.forced(one.finding))
+        for one in SPOILT
+    ],
+    indirect=["qemu_words", "memory"],
+)
+def test_what_is_refused_is_lost(spoilt, load, update, verdict):
+    """QEMU accepts the update, and the guest does not live on."""
+    with load() as running:
+        running.settle()
+        with update(*spoilt.through, rewrite=spoilt.rewrite):
+            running.settle(timeout_s=15)
+
+    verdict(preflight_refuses(spoilt.finding), unpromised(same_guest()))
+
+
+@pytest.fixture
+def log_sized(bench, guest, evidence):
+    """Record how long the console's log is: log_sized("before")."""
+
+    def log_sized(when: str) -> None:
+        path = guest.config.console_log
+        size = int(bench.connection.check(["stat", "-c", "%s", path]))
+        evidence.record("file.size", path=path, bytes=size, when=when)
+
+    return log_sized
+
+
+@pytest.mark.nightly
+@pytest.mark.forced("file-truncated")
+def test_a_log_without_append_is_lost(load, update, log_sized, verdict):
+    """The guest lives on, and what its console had said is gone."""
+    with load() as running:
+        running.settle()
+        log_sized("before")
+        with update(rewrite=with_other("logappend=on", "logappend=off")):
+            running.settle()
+        log_sized("after")
+
+    log_lost = unpromised(file_kept())
+    verdict(preflight_refuses("file-truncated"), update_completed(), same_guest(), log_lost)
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("iommu", ["type1", "iommufd"], indirect=True)
+@pytest.mark.parametrize("memory", [PLUGGED], indirect=True, ids=str)
+@pytest.mark.parametrize(
+    "qemu_words", [("-qmp", "unix:/run/cprlab/second.sock,server=on,wait=off")], indirect=True
+)
+def test_a_running_qemu_is_looked_at(bench, agent, guest):
+    """Of a guest that runs all is known, by its second monitor; what was plugged must be in new QEMU."""
+    words = agent.process(guest.pid)["cmdline"]
+    good, bare = (
+        Command.parse([*some, "-incoming", "defer"]) for some in (guest.command(words[0])[:-2], words)
+    )
+    report = looked_at(bench.connection, agent, Question(None, good, guest.pid, "cpr-exec"))
+    assert (report.refused, report.untold, report.assumed) == ((), (), ())
+    lacking = looked_at(bench.connection, agent, Question(None, bare, guest.pid, "cpr-exec"))
+    assert {finding.name for finding in lacking.refused} == {"plugged-missing"}
