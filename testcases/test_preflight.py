@@ -15,6 +15,7 @@ from lab.qemu.memory import MEMFD, Memory
 from lab.running_qemu import Question, looked_at
 
 RNG = ("-device", "virtio-rng-pci,id=rng0,addr=0x1d")
+SECOND_MONITOR = ("-qmp", "unix:/run/cprlab/second.sock,server=on,wait=off")
 PLUGGED = Memory(dimms_mib=(128,))
 
 
@@ -126,16 +127,13 @@ def test_a_log_without_append_is_lost(load, update, log_sized, verdict):
 @pytest.mark.nightly
 @pytest.mark.parametrize("iommu", ["type1", "iommufd"], indirect=True)
 @pytest.mark.parametrize("memory", [PLUGGED], indirect=True, ids=str)
-@pytest.mark.parametrize(
-    "qemu_words", [("-qmp", "unix:/run/cprlab/second.sock,server=on,wait=off")], indirect=True
-)
+@pytest.mark.parametrize("qemu_words", [SECOND_MONITOR], indirect=True, ids=["two monitors"])
 def test_a_running_qemu_is_looked_at(bench, agent, guest):
     """Of a guest that runs all is known, by its second monitor; what was plugged must be in new QEMU."""
-    words = agent.process(guest.pid)["cmdline"]
-    good, bare = (
-        Command.parse([*some, "-incoming", "defer"]) for some in (guest.command(words[0])[:-2], words)
-    )
-    report = looked_at(bench.connection, agent, Question(None, good, guest.pid, "cpr-exec"))
+    now = agent.process(guest.pid)["cmdline"]
+    complete, bare = Command.parse(guest.command(now[0])), Command.parse([*now, "-incoming", "defer"])
+
+    report = looked_at(bench.connection, agent, Question(None, complete, guest.pid, "cpr-exec"))
     assert (report.refused, report.untold, report.assumed) == ((), (), ())
-    lacking = looked_at(bench.connection, agent, Question(None, bare, guest.pid, "cpr-exec"))
-    assert {finding.name for finding in lacking.refused} == {"plugged-missing"}
+    report = looked_at(bench.connection, agent, Question(None, bare, guest.pid, "cpr-exec"))
+    assert {finding.name for finding in report.refused} == {"plugged-missing"}

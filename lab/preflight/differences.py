@@ -10,14 +10,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from lab.preflight.command import Option
 from lab.preflight.facts import Facts, Plugged
 from lab.preflight.memory import DEFAULT_RAM
-from lab.preflight.rule import Says, refuse, rule, untold, warn
+from lab.preflight.rule import Says, refuse, rule, warn
 from lab.preflight.words import size_bytes
 
 SOURCE = 'QEMU CPR.rst: "all old QEMU arguments plus -incoming"; seen with 11.1.3: new QEMU ends, guest lost'
-FREE_MACHINE = {"accel", "graphics", "dump-guest-core", "mem-merge", "usb"}
+FREE_MACHINE = {"accel", "graphics", "dump-guest-core", "mem-merge", "smm"}
 """Machine properties that the guest does not see, or that other options repeat."""
 DECISIVE = ("driver", "bus", "addr", "host", "sysfsdev", "memdev", "multifunction")
 """Properties that make a device another one, or put it at another place."""
+BACKEND = ("qom-type", "size", "mem-path", "hugetlbsize", "offset")
+HARMLESS = ("qom-type", "hugetlbsize")
+"""RAM of a memory-backend-memfd that becomes a -ram is taken over by QEMU 11.1.3, and the other way."""
 REFERENCES = {
     "netdev": "netdev",
     "chardev": "chardev",
@@ -78,12 +81,12 @@ def memory_differs(facts: Facts) -> Says:
             yield refuse(f"-m {key}: {_told(was)} in old QEMU, {_told(becomes)} in new QEMU")
     mine, other = ({one.id: one for one in side.memory_backends} for side in (facts.old, facts.new))
     for name in sorted(mine.keys() & other.keys()):
-        for key in ("qom-type", "size", "mem-path", "hugetlbsize", "offset"):
+        for key in BACKEND:
             was, becomes = mine[name][key], other[name][key]
             if was != becomes and (key != "size" or size_bytes(was, "B") != size_bytes(becomes, "B")):
-                yield refuse(
-                    f"memory backend {name}, {key}: {_told(was)} in old QEMU, {_told(becomes)} in new QEMU"
-                )
+                say = warn if key in HARMLESS else refuse
+                text = f"memory backend {name}, {key}: {_told(was)} in old QEMU, {_told(becomes)} in new QEMU"
+                yield say(text)
 
 
 @rule("processors-differ", source=SOURCE, remedy="give new QEMU the same -smp and -cpu")
@@ -91,9 +94,11 @@ def processors_differ(facts: Facts) -> Says:
     """How many, of what kind."""
     if facts.new is None:
         return
-    for name in ("smp", "cpu"):
-        for key, was, becomes in _changed(facts.old.merged(name), facts.new.merged(name)):
-            yield refuse(f"-{name} {key}: {was} in old QEMU, {becomes} in new QEMU")
+    for key, was, becomes in _changed(facts.old.merged("smp"), facts.new.merged("smp")):
+        yield refuse(f"-smp {key}: {was} in old QEMU, {becomes} in new QEMU")
+    for key, was, becomes in _changed(facts.old.merged("cpu"), facts.new.merged("cpu")):
+        # QEMU 11.1.3 runs the guest on
+        yield warn(f"-cpu {key}: {was} in old QEMU, {becomes} in new QEMU: the guest did not boot on that")
 
 
 @rule(
@@ -110,9 +115,8 @@ def devices_differ(facts: Facts) -> Says:
     ]:
         yield refuse(f"device {name} is in old QEMU's command line and not in new QEMU's")
     for name in [one for one in new if one not in old and (running is None or one not in running)]:
-        # without QMP it may have been plugged
-        say = refuse if running is not None else untold
-        yield say(f"device {name} is in new QEMU's command line and not in old QEMU's")
+        # QEMU 11.1.3 runs the guest on; without QMP it may be one that was plugged
+        yield warn(f"device {name} is in new QEMU's command line and not in old QEMU's: no guest expects it")
     for name in [one for one in old if one in new]:
         yield from _device_changed(name, old[name], new[name])
     placed = [

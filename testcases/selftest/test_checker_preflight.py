@@ -44,9 +44,7 @@ def size(when: str, count: int) -> Any:
 
 
 SIZES = [
-    row(
-        "it grew", PASS, "/c.log: 10 bytes before the update, 12 after", size("before", 10), size("after", 12)
-    ),
+    row("it grew", PASS, "/c.log: 10 bytes before .*, 12 after", size("before", 10), size("after", 12)),
     row("as it was", PASS, "10 bytes", size("before", 10), size("after", 10)),
     row("shorter", FAIL, "10 bytes before the update, 2 after", size("before", 10), size("after", 2)),
     row("emptied", FAIL, "10 bytes before the update, 0 after", size("before", 10), size("after", 0)),
