@@ -1,7 +1,7 @@
 """What preflight refuses is lost: each update is forced, and loses what the finding says.
 
 Claims under test: lab/preflight, whose findings name their sources. What shows the others is in
-testcases/preflight_proofs.py: rows, known defects and reproductions that were there before.
+lab/preflight/proofs.py: rows, known defects and reproductions that were there before.
 """
 
 from collections.abc import Callable

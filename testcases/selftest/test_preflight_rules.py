@@ -1,6 +1,6 @@
 """Preflight's rules: for each what it says when the thing is there, when it is not, and when nobody knows.
 
-Source: lab/preflight; each rule names its own. What proves a finding: testcases/preflight_proofs.py.
+Source: lab/preflight; each rule names its own. What proves a finding: lab/preflight/proofs.py.
 """
 
 import ast
@@ -15,9 +15,9 @@ from lab.errors import BenchError, LabUsageError
 from lab.preflight import RULES, Report, preflight, require_safe
 from lab.preflight.command import Command
 from lab.preflight.facts import Facts
+from lab.preflight.proofs import NOT_SHOWN, PROOFS
 from lab.qemu.argv import GuestConfig
 from lab.qemu.devices import IommuBackend, VfioFunction
-from testcases.preflight_proofs import NOT_SHOWN, PROOFS
 
 from .preflight_quiet import QUIET
 from .preflight_said import SAID as FIRST

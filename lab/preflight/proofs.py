@@ -1,7 +1,10 @@
 """What shows that each finding of preflight is true: the test or reproduction in which the loss is seen.
 
-Its name keeps pytest from collecting it. That all of them exist is held by selftest/test_preflight_rules.py.
+A test is named as pytest names it; in brackets a part of its parameters, so that other cases do not count.
+That all of them exist is held by testcases/selftest/test_preflight_rules.py.
 """
+
+from collections.abc import Iterator
 
 DEFECTS = "testcases/test_known_defects.py"
 REFUSALS = "testcases/test_cpr_transfer.py::test_update_is_refused"
@@ -12,7 +15,7 @@ PROOFS: dict[str, tuple[str, ...]] = {
     "aux-ram-private": ("testcases/reproductions/aux-ram.sh",),
     "ram-file-nameless": ("testcases/reproductions/nameless-file.sh",),
     "ram-file-leaks": (f"{DEFECTS}::test_no_descriptor_of_a_memory_file_is_left_behind",),
-    "prealloc-kept": ("testcases/test_pause.py::test_pause",),
+    "prealloc-kept": ("testcases/test_pause.py::test_pause[prealloc-both]",),
     "incoming-missing": (f"{HERE}[incoming-missing]",),
     "machine-differs": (f"{HERE}[machine-differs]",),
     "memory-differs": (f"{HERE}[memory-differs]",),
@@ -22,25 +25,28 @@ PROOFS: dict[str, tuple[str, ...]] = {
     "plugged-missing": (f"{HERE}[plugged-missing]",),
     "tap-by-name": (
         "testcases/reproductions/tap-by-name.sh",
-        f"{DEFECTS}::test_an_accepted_update_keeps_the_guest",
+        f"{DEFECTS}::test_an_accepted_update_keeps_the_guest[tap-name]",
     ),
     "tap-frames": (f"{DEFECTS}::test_no_frame_that_waits_is_lost",),
     "vhost-net-leak": ("testcases/reproductions/vhost-net-leak.sh",),
     "vhost-vsock": (
         "testcases/reproductions/vhost-vsock.sh",
-        f"{DEFECTS}::test_an_accepted_update_keeps_the_guest",
+        f"{DEFECTS}::test_an_accepted_update_keeps_the_guest[vsock]",
     ),
-    "vdpa-busy": (REFUSALS,),
-    "not-migratable": ("testcases/test_qemu_blocked.py::test_a_device_that_cannot_be_migrated_is_named",),
-    "vfio-mdev-type1": (REFUSALS,),
+    "vdpa-busy": (f"{REFUSALS}[vdpa-net]",),
+    "not-migratable": (
+        "testcases/test_qemu_blocked.py::test_a_device_that_cannot_be_migrated_is_named",
+        f"{REFUSALS}[vdpa-blk-pci]",
+    ),
+    "vfio-mdev-type1": (f"{REFUSALS}[mdev-type1]",),
     "vfio-tcg": ("testcases/reproductions/vfio-tcg.sh",),
     "vfio-no-flr": (
         "testcases/reproductions/no-flr-reset.sh",
-        f"{DEFECTS}::test_an_accepted_update_keeps_the_guest",
+        f"{DEFECTS}::test_an_accepted_update_keeps_the_guest[no-flr]",
     ),
     "pty-path": (f"{HERE}[pty-path]",),
     "file-truncated": ("testcases/test_preflight.py::test_a_log_without_append_is_lost",),
-    "socket-reconnects": ("testcases/test_cpr_exec_nic.py::test_dma_survives",),
+    "socket-reconnects": ("testcases/test_cpr_exec_nic.py::test_dma_survives[type1]",),
     "add-fd": ("testcases/reproductions/add-fd.sh",),
     "environment-dropped": (f"{HERE}[environment-dropped]",),
     "memlock-low": (
@@ -48,7 +54,7 @@ PROOFS: dict[str, tuple[str, ...]] = {
     ),
     "sandbox-denies-exec": (f"{HERE}[sandbox-denies-exec]",),
     "mode-missing": ("testcases/test_qemu_versions.py::test_a_mode_that_old_qemu_lacks_is_refused",),
-    "blocked": (REFUSALS,),
+    "blocked": (f"{REFUSALS}[mdev-type1]",),
     "async-teardown": ("testcases/reproductions/async-teardown.sh",),
     "pins-not-charged": ("testcases/reproductions/vfio-vmpin.sh",),
 }
@@ -60,3 +66,15 @@ NOT_SHOWN: dict[str, str] = {
     "kernel-iommufd": "QEMU refuses by itself and nothing is lost; no bench kernel without CHANGE_PROCESS",
 }
 """Findings that refuse, and no bench here can show: with the reason why not."""
+
+
+def nodes(finding: str) -> Iterator[tuple[str, str]]:
+    """What proves a finding, as cases of pytest: node id without parameters, and a part of these."""
+    for proof in PROOFS.get(finding, ()):
+        path, _, test = proof.partition("::")
+        if path.endswith(".sh"):
+            name = path.rpartition("/")[2].removesuffix(".sh")
+            yield "testcases/test_reproductions.py::test_the_defect_is_there", f"[{name}]"
+        else:
+            name, _, part = test.partition("[")
+            yield f"{path}::{name}", part.removesuffix("]")
