@@ -94,6 +94,11 @@ def _running(agent: HostAgent, pid: int | None) -> Command:
     return command
 
 
+def _seen_by(pid: int | None, path: str) -> str:
+    """A path of a process, which may be in a container, as the host sees it."""
+    return f"/proc/{pid}/root{path}" if path.startswith("/") else f"/proc/{pid}/cwd/{path}"
+
+
 def _probed(agent: HostAgent, command: Command) -> tuple[frozenset[str] | None, str]:
     """The modes and the version of new QEMU; unknown if its program does not say."""
     try:
@@ -111,7 +116,7 @@ def _by_qmp(host: HostConnection, old: Command, question: Question) -> tuple[Sta
             folder = Path(undo.enter_context(TemporaryDirectory(prefix="cprlab-preflight-")))
             recorder = Recorder(folder / "timeline.jsonl")
             undo.callback(recorder.close)
-            connect = partial(host.stream_unix, path)
+            connect = partial(host.stream_unix, _seen_by(question.pid, path))
             monitor = undo.enter_context(Monitor(connect, recorder, folder / "qmp.jsonl"))
             try:
                 version = monitor.open("old", _OPEN_S)

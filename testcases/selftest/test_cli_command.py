@@ -65,7 +65,7 @@ def test_help_names_every_command_and_is_quick() -> None:
     began_s = time.process_time()
     done = cprlab("--help")
     assert done.returncode == 0 and time.process_time() - began_s < 1
-    for command in ("run", "rejudge", "report", "doctor", "images", "bench"):
+    for command in ("run", "rejudge", "report", "doctor", "preflight", "images", "bench"):
         assert f"  {command} " in done.stdout
     names = "('labgrid', 'matplotlib', 'allure', 'pytest', 'paramiko')"
     heavy = f"import lab.cli, sys; lab.cli.application([]);print([m for m in {names} if m in sys.modules])"
