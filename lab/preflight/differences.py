@@ -44,7 +44,9 @@ def incoming_missing(facts: Facts) -> Says:
     ]
     if not ways:
         yield refuse(
-            "new QEMU has no -incoming: it boots a guest anew" if facts.execs else "new QEMU has no -incoming"
+            "new QEMU has no -incoming: it boots a guest anew, or with a VFIO device aborts"
+            if facts.execs
+            else "new QEMU has no -incoming"
         )
     elif not facts.execs and not cpr:
         yield refuse(
