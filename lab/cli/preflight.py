@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from lab.preflight.command import Command
 
 STYLES = {"refuse": "bold red", "warn": "yellow", "note": "cyan"}
-WORDS = ("clean: nothing here speaks against it", "refused", "cannot tell: see above what is not known")
+WORDS = (
+    "clean: nothing here speaks against it",
+    "refused",
+    "cannot tell: see above what is not known (--bench TARGET asks the host, --pid QEMU itself)",
+)
 
 
 def preflight(

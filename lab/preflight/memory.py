@@ -128,11 +128,8 @@ def shared(backend: Option) -> bool:
 
 
 def _numa(command: Command) -> bool:
-    """Whether guest RAM is that of NUMA nodes, which are backends of their own."""
-    nodes = [one for one in command.all("numa") if one["type"] == "node"]
-    return bool(nodes) and all(
-        one["memdev"] for one in nodes if "cpus" not in one.properties or one["memdev"]
-    )
+    """Whether guest RAM is that of NUMA nodes, which name backends of their own: all nodes do, or none."""
+    return any(one["memdev"] for one in command.all("numa"))
 
 
 def _backends(facts: Facts) -> Iterator[Option]:
