@@ -18,6 +18,9 @@ from lab.preflight.facts import Facts
 from lab.preflight.proofs import NOT_SHOWN, PROOFS
 from lab.qemu.argv import GuestConfig
 from lab.qemu.devices import IommuBackend, VfioFunction
+from lab.rows import EXEC, TRANSFER
+from lab.rows.table import cases
+from testcases.test_preflight import SPOILT
 
 from .preflight_quiet import QUIET
 from .preflight_said import SAID as FIRST
@@ -92,6 +95,22 @@ def test_every_refusal_has_a_proof_that_exists() -> None:
             )
         else:
             assert test.partition("[")[0] in functions(ROOT / path), proof
+
+
+def test_cases_and_rows_know_the_findings_they_force() -> None:
+    """What a test's parameters must hold for a proof is what its parameters are made of."""
+    mine = {
+        name for name, proofs in PROOFS.items() if any("test_what_is_refused_is_lost" in p for p in proofs)
+    }
+    assert {one.finding for one in SPOILT} == mine
+    for name in ("tap-by-name", "vhost-vsock", "vfio-no-flr"):
+        part = PROOFS[name][-1].partition("[")[2].removesuffix("]")
+        assert [c.name for c in cases() if name in c.forced and c.fate.lost and c.name.startswith(part)]
+    forced = {name for mode in (EXEC, TRANSFER) for case in cases(mode) for name in case.forced}
+    assert forced <= {rule.name for rule in RULES}
+    # what is expected to be lost or refused, preflight knows of
+    for case in (case for mode in (EXEC, TRANSFER) for case in cases(mode)):
+        assert bool(case.fate.lost or case.refused) == bool(case.forced), case
 
 
 def functions(path: Path) -> set[str]:
