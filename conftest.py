@@ -15,6 +15,7 @@ pytest_plugins = [
     "fixtures.guest",
     "fixtures.load",
     "fixtures.update",
+    "fixtures.kexec",
     "fixtures.pause",
 ]
 

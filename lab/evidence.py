@@ -106,5 +106,7 @@ class Evidence:
             self._beating = max(self._beating, int(data["epoch"]))
         elif kind == "host.exit":
             self._exits[data["pid"]] = data
+        elif kind == "host.booted":
+            self._exits.clear()  # its processes begin to count anew
         elif kind == "trace.event" and data["name"] == "sched:sched_process_exec":
             self._logs["qemu"] = "qemu-new.log"
