@@ -1,10 +1,10 @@
 """cpr-reboot keeps the guest: suspended to RAM, saved, and resumed by a QEMU that is started anew.
 
-Claims under test: QEMU docs/devel/migration/CPR.rst, cpr-reboot (since 8.2): it "supports VFIO devices provided
-the user first puts the guest in the suspended runstate"; RAM that is "backed by shared memory" is saved in place
-with x-ignore-shared, and "otherwise [...] copied to the migration URI"; the proposal "[PATCH V2 00/11] Live update: cpr-exec" says of it that "suspending plus
-resuming vfio devices adds multiple seconds to the guest pause time". It promises the guest, and neither
-descriptors nor DMA. With a kexec of the host in between: test_cpr_reboot_kexec.py.
+Claims under test: QEMU docs/devel/migration/CPR.rst, cpr-reboot (since 8.2): it "supports VFIO devices
+provided the user first puts the guest in the suspended runstate"; RAM "can be saved in place if backed by
+shared memory, or can be copied to a file"; the proposal "[PATCH V2 00/11] Live update: cpr-exec" says of it
+that "suspending plus resuming vfio devices adds multiple seconds to the guest pause time". It promises the
+guest, and neither descriptors nor DMA. With a kexec of the host in between: test_cpr_reboot_kexec.py.
 """
 
 import pytest

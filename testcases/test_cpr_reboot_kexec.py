@@ -1,10 +1,9 @@
 """cpr-reboot keeps the guest over a kexec of its host: another kernel, another QEMU, the same guest.
 
 Claim under test: QEMU docs/devel/migration/CPR.rst, cpr-reboot: "if the RAM is backed by persistent shared
-memory [...] the user may reboot to a new host kernel before restarting QEMU". Here it is Linux's Live Update
-Orchestrator (Documentation/userspace-api/liveupdate.rst;
-tried on 7.3.4)
-that hands it from one kernel to the next, as a memfd; VFIO devices it cannot hand over.
+memory [...] the user may reboot to a new host kernel before restarting QEMU". Here it is a memfd, which
+Linux's Live Update Orchestrator hands from kernel to kernel (Documentation/userspace-api/liveupdate.rst;
+tried on 7.3.4); VFIO devices it cannot hand over.
 """
 
 from dataclasses import replace

@@ -1,8 +1,8 @@
 """A kexec of the bench host while no QEMU runs the guest: the host's next kernel gets the guest's RAM.
 
 Source: Linux Documentation/admin-guide/mm/kho.rst (kho=on), userspace-api/liveupdate.rst (liveupdate=on);
-QEMU docs/devel/migration/CPR.rst, cpr-reboot: with RAM that persists "the user may reboot to a new host kernel
-before restarting QEMU".
+QEMU docs/devel/migration/CPR.rst, cpr-reboot: with RAM that persists "the user may reboot to a new host
+kernel before restarting QEMU".
 """
 
 from contextlib import AbstractContextManager
