@@ -76,6 +76,12 @@ def _refutes(*checkers: str) -> frozenset[str]:
     return frozenset(checkers)
 
 
+CONTAINED = {
+    "new-qemu-brings-company": Fault(_refutes("container_kept"), wrapper="company"),
+    "a-process-is-killed-for-memory": Fault(_refutes("container_kept"), wrapper="glutton"),
+}
+"""Faults that only a guest whose QEMU is in a container can be given."""
+
 FAULTS = {
     "wire-drops-a-frame": Fault(_refutes("dma_intact(nic.to-guest)"), after=_wire("drop", "to-guest")),
     "wire-flips-a-bit": Fault(_refutes("dma_intact(nic.from-guest)"), after=_wire("flip", "from-guest")),

@@ -77,6 +77,22 @@ def mask_interrupts(argv: Sequence[str]) -> None:
     subprocess.run(["setpci", "-s", bdf, "CAP_MSIX+2.W=4000:4000"], check=True)
 
 
+def company(argv: Sequence[str]) -> None:
+    """Bring another process along, which stays."""
+    _beside("import time; time.sleep(600)")
+
+
+def glutton(argv: Sequence[str]) -> None:
+    """Bring a process along that takes more memory than there is, and offers itself to be killed for it."""
+    offers = "open('/proc/self/oom_score_adj', 'w').write('1000')"
+    eater = _beside(f"{offers}; hoard = [bytearray(b'x' * (1 << 20)) for _ in range(4096)]")
+    eater.wait(timeout=120)
+
+
+def _beside(program: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.DEVNULL)
+
+
 def close_vfio(argv: Sequence[str]) -> None:
     """Close what holds the device and its mappings."""
     for name in ("vfio", "/dev/iommu"):
@@ -101,6 +117,8 @@ FAULTS: dict[str, Callable[[Sequence[str]], None]] = {
     "lose-pages": lose_pages,
     "mask-interrupts": mask_interrupts,
     "close-vfio": close_vfio,
+    "company": company,
+    "glutton": glutton,
 }
 
 

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from lab.checkers import container_kept
+from lab.measure import measure
 
 from .spoilers import refused
 from .story import Story
-from .timelines import AFTER, at
+from .timelines import AFTER, at, healthy
 from .truth import FAIL, PASS, UNKNOWN, hold, row
 
 MIB = 1 << 20
@@ -112,6 +113,18 @@ ROWS = [
 @pytest.mark.parametrize("spoil, outcome, says, updates", ROWS)
 def test_container_kept(spoil: Any, outcome: Any, says: str, updates: int, tmp_path: Path) -> None:
     hold(container_kept(), tmp_path, spoil, updates, outcome, says)
+
+
+def test_what_it_used_is_measured(tmp_path: Path) -> None:
+    story = healthy()
+    contained(story)
+    found = {m.name: m.value for m in measure(story.timeline(tmp_path)) if "container" in m.name}
+    assert found == {
+        "update 1: container, memory before it": 308 * MIB,
+        "update 1: container, memory at most": 320 * MIB,
+        "update 1: container, descriptors at most": 107,
+        "update 1: container, QEMUs at most": 1,
+    }
 
 
 TWO = [

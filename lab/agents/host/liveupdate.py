@@ -47,9 +47,9 @@ class KeptMemory:
         Raises:
             AgentError: this kernel cannot hand memory over; the text says what it lacks.
         """
+        device, session = _session(_CREATE, name)
         memory = os.memfd_create(name, os.MFD_CLOEXEC)
         os.ftruncate(memory, size_bytes)
-        device, session = _session(_CREATE, name)
         self._files[name] = (memory, session, device)
         _asked(session, _PRESERVE_FD, _FILE, memory, _TOKEN, what=f"{size_bytes} bytes are not preserved")
         return self._named(name)
