@@ -78,7 +78,7 @@ def _refutes(*checkers: str) -> frozenset[str]:
 
 CONTAINED = {
     "new-qemu-brings-company": Fault(_refutes("container_kept"), wrapper="company"),
-    "a-process-is-killed-for-memory": Fault(_refutes("container_kept"), wrapper="glutton"),
+    "new-qemu-hits-the-limit": Fault(_refutes("container_kept"), wrapper="glutton"),
 }
 """Faults that only a guest whose QEMU is in a container can be given."""
 
