@@ -249,6 +249,7 @@ def shared(
 
 
 def suspended(
+    streams: Sequence[str] = (),
     *,
     pause_limit_s: float,
     updates: int | None = None,
@@ -259,6 +260,8 @@ def suspended(
 
     Where they do DMA by VFIO the guest sleeps meanwhile, and its DMA does not go on, which is asserted. The
     resets in the host's log are those of devices that are closed and opened, so the logs are not judged.
+
+    streams: those that lose nothing all the same
     """
     lost = (PagesStayedPinned(), MappingsKept(), device_not_reset) if holds == "/dev/vfio" else ()
     return [
@@ -266,6 +269,7 @@ def suspended(
         SameGuest(),
         HandedOver(holds=holds),
         *(ChardevGrade(chardev, grade) for chardev, grade in grades.items()),
+        *(DmaIntact(name) for name in streams),
         # what a device sends may wait for its driver to wake up; a chardev does not
         GuestPauseBelow(pause_limit_s, LINES),
         *(Unpromised(claim) for claim in lost),
