@@ -9,7 +9,7 @@ guest, and neither descriptors nor DMA. With a kexec of the host in between: tes
 
 import pytest
 
-from lab.checkers import ram_not_saved, unpromised
+from lab.checkers import dma_intact, ram_not_saved, unpromised
 from lab.cpr.modes import AWAKE
 from lab.qemu.memory import Memory
 
@@ -35,13 +35,16 @@ def test_the_guest_survives(load, update, verdict, claims):
 
 @pytest.mark.parametrize("row, iommu", [("tap", "vhost")], indirect=True)
 def test_the_guest_survives_without_vfio(load, update, verdict, claims):
-    """Without VFIO it need not sleep: it is stopped, saved, and goes on in new QEMU."""
+    """Without VFIO it need not sleep: it is stopped, saved, and goes on in new QEMU.
+
+    Two frames to it are lost, as by cpr-exec (test_known_defects.py): those next in line when it was stopped.
+    """
     with load() as running:
         running.settle()
         with update():
             running.settle(timeout_s=WAKES_S)
 
-    verdict(*claims(), unpromised(ram_not_saved()))
+    verdict(*claims(), unpromised(dma_intact("tap.to-guest")), unpromised(ram_not_saved()))
 
 
 @pytest.mark.parametrize("iommu, memory", [("iommufd", Memory("file"))], indirect=True, ids=str)
