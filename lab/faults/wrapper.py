@@ -82,18 +82,6 @@ def company(argv: Sequence[str]) -> None:
     subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL)
 
 
-def glutton(argv: Sequence[str]) -> None:
-    """Take memory until the container's limit is hit; the exec gives it back.
-
-    Not one page more: beyond what the kernel can reclaim it kills, and not only who took most.
-    """
-    group = Path("/proc/self/cgroup").read_text().strip().partition("::")[2]
-    events = Path(f"/sys/fs/cgroup{group}/memory.events")
-    before, hoard = events.read_text(), []
-    while events.read_text() == before:
-        hoard.append(bytearray(b"x" * (64 << 10)))
-
-
 def close_vfio(argv: Sequence[str]) -> None:
     """Close what holds the device and its mappings."""
     for name in ("vfio", "/dev/iommu"):
@@ -119,7 +107,6 @@ FAULTS: dict[str, Callable[[Sequence[str]], None]] = {
     "mask-interrupts": mask_interrupts,
     "close-vfio": close_vfio,
     "company": company,
-    "glutton": glutton,
 }
 
 

@@ -137,3 +137,17 @@ TWO = [
 def test_container_kept_by_two(spoil: Any, outcome: Any, says: str, updates: int, tmp_path: Path) -> None:
     """cpr-transfer: old and new QEMU side by side."""
     hold(container_kept(qemus=2), tmp_path, spoil, updates, outcome, says)
+
+
+TIGHT = [
+    row("the limit was reached", PASS, "MiB charged", contained, after(memory=memory(448, max=3))),
+    row("a kill", FAIL, "oom_kill rose by 1", contained, after(memory=memory(448, max=3, oom_kill=1))),
+    row("more than the limit", FAIL, "more than the limit", contained, after(memory=memory(449))),
+]
+
+
+@pytest.mark.parametrize("spoil, outcome, says, updates", TIGHT)
+def test_container_kept_in_a_tight_one(
+    spoil: Any, outcome: Any, says: str, updates: int, tmp_path: Path
+) -> None:
+    hold(container_kept(tight=True), tmp_path, spoil, updates, outcome, says)
