@@ -13,6 +13,7 @@ import pytest
 from lab.checkers import ram_not_saved, ram_outlives_kexec, same_guest, update_completed
 from lab.qemu.memory import Memory
 from lab.rows import Case, Row
+from lab.verdict import Outcome
 
 pytestmark = [pytest.mark.nightly, pytest.mark.parametrize("mode", ["cpr-reboot"], indirect=True)]
 
@@ -35,3 +36,14 @@ def test_the_guest_survives_a_kexec_of_its_host(update_over_kexec, verdict):
     update_over_kexec()
 
     verdict(update_completed(1), same_guest(), ram_not_saved(), ram_outlives_kexec())
+
+
+def test_ram_that_changes_is_caught(bench, memory, update_over_kexec, judged):
+    """A few bytes of the guest's RAM that are others in the next kernel are seen, and where they are."""
+    where = ["of=" + memory.folder + "/ram0", "bs=1M", "seek=200", "conv=notrunc"]
+    harm = ["dd", "if=/dev/urandom", "count=16", "iflag=count_bytes", *where]
+    update_over_kexec(lambda: bench.connection.check(harm))
+
+    [said] = judged(ram_outlives_kexec())
+    assert said.outcome is Outcome.FAIL
+    assert "1 of 128 pieces" in said.summary and "the first at 200 MiB" in said.summary

@@ -5,6 +5,7 @@ QEMU docs/devel/migration/CPR.rst, cpr-reboot: with RAM that persists "the user 
 kernel before restarting QEMU".
 """
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -65,8 +66,10 @@ class Handover:
         """
         return self.agent.memory_keep(MAIN, size_bytes)
 
-    def hand_over(self, update: int) -> None:
+    def hand_over(self, update: int, then: Callable[[], object] = lambda: None) -> None:
         """Boot, and take the memory file back; `host.kept` records its content before and after.
+
+        then: what is done to it before it is looked at again
 
         Raises:
             OutcomeUnknown: the next kernel does not have it.
@@ -78,6 +81,7 @@ class Handover:
             self.agent.memory_take(MAIN)
         except AgentRefusal as refusal:
             raise OutcomeUnknown(f"the guest's RAM did not outlive the kexec: {refusal}") from refusal
+        then()
         self._look("after", update)
 
     def _look(self, when: str, update: int) -> None:
