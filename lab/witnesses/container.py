@@ -37,8 +37,8 @@ def container(agent: HostAgent, recorder: Recorder, name: str, pid: int, *, when
     """Record `host.container`, `when` "before" or "after" an update; `pid` is QEMU's.
 
     {id, init, init_start_ticks, pid_namespace, cgroup, status, inside, qemu {pid, pid_inside, pid_namespace,
-    cgroup}, memory {current, peak, max, events}, most {qemus, descriptors}}: peaks are since the container
-    was made or since the last `before`
+    cgroup}, memory {current, peak, max, events}, most {qemus, descriptors}}: peaks are since the last
+    `before`
     """
     with blind_if_refused(recorder, "container"):
         seen = agent.container_look(name, pid, begin=when == "before")

@@ -49,8 +49,8 @@ def after(**data: Any) -> Any:
     return lambda s: s.change("host.container", AFTER_1, **data)
 
 
-def most(qemus: int) -> Any:
-    return after(most={"qemus": qemus, "descriptors": 180})
+def most(qemus: int, descriptors: int = 180) -> Any:
+    return after(most={"qemus": qemus, "descriptors": descriptors})
 
 
 ROWS = [
@@ -91,6 +91,8 @@ ROWS = [
     row(
         "a second QEMU", FAIL, "2 QEMUs were in the container at once in update 1, not 1", contained, most(2)
     ),
+    row("many descriptors", FAIL, "^73 descriptors more than the 107 .*: a second set", contained, most(1)),
+    row("a few more", PASS, "110 descriptors at most", contained, most(1, 110)),
     row("nobody looked", UNKNOWN, "no host.container was recorded before update 1"),
     row(
         "nobody looked afterwards",
@@ -129,6 +131,7 @@ def test_what_it_used_is_measured(tmp_path: Path) -> None:
 
 TWO = [
     row("two at once", PASS, "180 descriptors at most in 2 QEMUs", contained, most(2)),
+    row("few descriptors", FAIL, "^3 descriptors more .*: no second set", contained, most(2, 110)),
     row("never two", FAIL, "1 QEMUs were in the container at once in update 1, not 2", contained),
 ]
 
