@@ -16,6 +16,7 @@ pytest_plugins = [
     "fixtures.load",
     "fixtures.preflight",
     "fixtures.update",
+    "fixtures.kexec",
     "fixtures.pause",
 ]
 

@@ -36,7 +36,7 @@ class Evidence:
         self._last_logs: dict[str, str] = {}
         self._exits: dict[int, Mapping[str, Any]] = {}
         self._logs = dict(LOGS)
-        self._beating = 0
+        self._beats: Counter[int] = Counter()
 
     def event(self, kind: str, data: Mapping[str, Any]) -> None:
         with self._lock:
@@ -67,9 +67,9 @@ class Evidence:
         """How a process on the bench host ended, {status, signal}; None while it runs."""
         return self._exits.get(pid)
 
-    def beats_in(self, epoch: int) -> bool:
-        """Whether the guest's heart has beaten since an epoch was opened."""
-        return self._beating >= epoch
+    def beats_in(self, epoch: int, count: int = 1) -> bool:
+        """Whether the guest's heart has beaten so often since an epoch was opened."""
+        return sum(beats for of, beats in list(self._beats.items()) if of >= epoch) >= count
 
     def wait_for_flow(self, timeout_s: float) -> bool:
         """Wait until every stream of every load that runs was received once more; whether it was."""
@@ -103,8 +103,10 @@ class Evidence:
         elif kind == "load.stop":
             self._flowing.pop(data["load"], None)
         elif kind == "guest.heartbeat":
-            self._beating = max(self._beating, int(data["epoch"]))
+            self._beats[int(data["epoch"])] += 1
         elif kind == "host.exit":
             self._exits[data["pid"]] = data
+        elif kind == "host.booted":
+            self._exits.clear()  # its processes begin to count anew
         elif kind == "trace.event" and data["name"] == "sched:sched_process_exec":
             self._logs["qemu"] = "qemu-new.log"

@@ -43,7 +43,8 @@ class Measurement:
 def measure(timeline: Timeline) -> list[Measurement]:
     """All pauses by clock, and what was counted, in a fixed order."""
     loads = (number for stream in streams(timeline) for number in _stream(timeline, stream))
-    return [*_updates(timeline), *loads, *_pins(timeline), *_processes(timeline), *_held(timeline)]
+    others = (_pins, _processes, _held, _contained)
+    return [*_updates(timeline), *loads, *(number for kind in others for number in kind(timeline))]
 
 
 def _updates(timeline: Timeline) -> Iterator[Measurement]:
@@ -131,3 +132,19 @@ def _held(timeline: Timeline) -> Iterator[Measurement]:
         for one in QUANTITIES:
             value = one.of(event.data)
             yield Measurement(f"update {event.data['update']}: held, {one.name}", value, one.unit, "host")
+
+
+def _contained(timeline: Timeline) -> Iterator[Measurement]:
+    """What the container of QEMU used: before an update, and at most in it."""
+    for event in timeline.of("host.container"):
+        at, memory, most = (
+            f"update {event.data['update']}: container",
+            event.data["memory"],
+            event.data["most"],
+        )
+        if event.data["when"] == "before":
+            yield Measurement(f"{at}, memory before it", int(memory["current"]), "bytes", "host")
+        else:
+            yield Measurement(f"{at}, memory at most", int(memory["peak"]), "bytes", "host")
+            yield Measurement(f"{at}, descriptors at most", int(most["descriptors"]), "descriptors", "host")
+            yield Measurement(f"{at}, QEMUs at most", int(most["qemus"]), "processes", "host")

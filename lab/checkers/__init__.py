@@ -18,6 +18,7 @@ from lab.checkers.growth import NothingGrows
 from lab.checkers.guest import SameGuest
 from lab.checkers.handed_over import HandedOver
 from lab.checkers.interrupts import interrupts_flow
+from lab.checkers.kept import RamNotSaved, RamOutlivesKexec
 from lab.checkers.logs import LogsClean
 from lab.checkers.mappings import MappingsKept
 from lab.checkers.medium import MediumIntact
@@ -60,6 +61,8 @@ __all__ = [
     "pfns_unchanged",
     "phases_add_up",
     "preflight_refuses",
+    "ram_not_saved",
+    "ram_outlives_kexec",
     "refused",
     "replaced_in_place",
     "same_guest",
@@ -89,6 +92,8 @@ pages_stayed_pinned = PagesStayedPinned
 pause_within = PauseWithin
 phases_add_up = PhasesAddUp
 preflight_refuses = PreflightRefuses
+ram_not_saved = RamNotSaved
+ram_outlives_kexec = RamOutlivesKexec
 replaced_in_place = ReplacedInPlace
 same_guest = SameGuest
 unpromised = Unpromised
@@ -113,6 +118,8 @@ CONFIGURED: Mapping[str, type[Any]] = {
     "pause_within": PauseWithin,
     "phases_add_up": PhasesAddUp,
     "preflight_refuses": PreflightRefuses,
+    "ram_not_saved": RamNotSaved,
+    "ram_outlives_kexec": RamOutlivesKexec,
     "replaced_in_place": ReplacedInPlace,
     "same_guest": SameGuest,
     "stays_given_back": StaysGivenBack,
@@ -248,18 +255,31 @@ def shared(
     ]
 
 
-def suspended(*, updates: int | None = None, grades: Mapping[str, str]) -> list[Checker]:
-    """The claims of a case whose guest sleeps while its devices are closed and opened anew.
+def suspended(
+    streams: Sequence[str] = (),
+    *,
+    pause_limit_s: float,
+    updates: int | None = None,
+    grades: Mapping[str, str],
+    holds: str = "/dev/vfio",
+) -> list[Checker]:
+    """The claims of a case whose devices are closed and opened anew: the guest lives on.
 
-    The guest lives on; its DMA does not go on, which is asserted. The resets in the host's log are those of
-    devices that are closed and opened, so the logs are not judged.
+    Where they do DMA by VFIO the guest sleeps meanwhile, and its DMA does not go on, which is asserted. The
+    resets in the host's log are those of devices that are closed and opened, so the logs are not judged.
+
+    streams: those that lose nothing all the same
     """
+    lost = (PagesStayedPinned(), MappingsKept(), device_not_reset) if holds == "/dev/vfio" else ()
     return [
         UpdateCompleted(updates),
         SameGuest(),
-        HandedOver(),
+        HandedOver(holds=holds),
         *(ChardevGrade(chardev, grade) for chardev, grade in grades.items()),
-        *(Unpromised(claim) for claim in (PagesStayedPinned(), MappingsKept(), device_not_reset)),
+        *(DmaIntact(name) for name in streams),
+        # what a device sends may wait for its driver to wake up; a chardev does not
+        GuestPauseBelow(pause_limit_s, LINES),
+        *(Unpromised(claim) for claim in lost),
     ]
 
 

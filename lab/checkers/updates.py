@@ -85,14 +85,16 @@ def exits(timeline: Timeline) -> list[Event]:
     """Processes that ended, without those that did not run the guest any more, or did not yet.
 
     Reads: host.exit {pid}; qemu.left {pid}, which says so of a process before it is ended; qemu.start
-        {pid, beside} of one that is started while another one runs the guest, and qemu.became {pid}.
+        {pid, beside} of one that is started while another one runs the guest, and qemu.became {pid};
+        host.booted, from where on a PID is another process.
     """
     return [e for e in timeline.of("host.exit") if not _idle(timeline, e)]
 
 
 def _idle(timeline: Timeline, gone: Event) -> bool:
     pid = gone.data.get("pid")
-    before = [e for e in timeline.events[: gone.index] if e.data.get("pid") == pid]
+    booted = max((e.index for e in timeline.of("host.booted") if e.index < gone.index), default=0)
+    before = [e for e in timeline.events[booted : gone.index] if e.data.get("pid") == pid]
     left = any(e.kind == "qemu.left" for e in before)
     beside = any(e.kind == "qemu.start" and e.data.get("beside") for e in before)
     return left or (beside and not any(e.kind == "qemu.became" for e in before))

@@ -5,7 +5,7 @@ with VFIO the guest is suspended to RAM first, RAM stays in place where it is sh
 capability x-ignore-shared is set. Between the two halves a host may be rebooted.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -18,7 +18,6 @@ from lab.cpr.steps import (
 )
 from lab.errors import OutcomeUnknown
 from lab.guest import Guest
-from lab.incarnation import Incarnation
 from lab.qemu.monitor import Monitor
 from lab.timeline import Recorder
 
@@ -37,6 +36,8 @@ class CprReboot:
     qemu:    path of new QEMU
     suspend: whether the guest is suspended to RAM first, which VFIO asks for
     shared:  whether guest RAM is shared and outlives QEMU, so that it need not be saved
+    between: what is done when old QEMU has ended and new QEMU is not there yet
+    state_file: where the guest is saved to, on the bench host; "" for a tmpfs
     """
 
     guest: Guest
@@ -45,6 +46,8 @@ class CprReboot:
     shared: bool
     wrapper: Sequence[str] = ()
     timeout_s: float = 60.0
+    between: Callable[[], None] = lambda: None
+    state_file: str = ""
     mode = "cpr-reboot"
 
     def apply(self, recorder: Recorder, update: int) -> None:
@@ -54,10 +57,15 @@ class CprReboot:
         with recorder.operation("cpr", mode=self.mode, update=update, argv=[self.qemu]):
             if self.suspend:
                 self._suspend(recorder, update)
-            self._save(old)
+            state_file = self.state_file or old.config.state_file
+            self._save(state_file)
+            size = self.guest.qemus.host.check(["stat", "-c", "%s", state_file])
+            recorder.record("guest.saved", update=update, bytes=int(size))
             incoming = ["-incoming", "defer"]
-            monitor = succeeded(self.guest, self.qemu, incoming, self.wrapper, update, self.timeout_s)
-            self._load(monitor, old)
+            monitor = succeeded(
+                self.guest, self.qemu, incoming, self.wrapper, update, self.timeout_s, self.between
+            )
+            self._load(monitor, state_file)
 
     def _suspend(self, recorder: Recorder, update: int) -> None:
         """QEMU says when the guest sleeps; that its agent was told so may be heard before or after."""
@@ -66,15 +74,15 @@ class CprReboot:
         wait_for_status(self.guest.monitor, SUSPENDED, self.timeout_s, "the guest's suspend to RAM")
         recorder.record("guest.suspended", update=update)
 
-    def _save(self, old: Incarnation) -> None:
+    def _save(self, state_file: str) -> None:
         monitor = self.guest.monitor
         self._prepare(monitor)
-        monitor.execute("migrate", {"uri": f"file:{old.config.state_file}"})
+        monitor.execute("migrate", {"uri": f"file:{state_file}"})
         wait_for_migration(monitor, self.timeout_s, "the end of saving")
 
-    def _load(self, monitor: Monitor, old: Incarnation) -> None:
+    def _load(self, monitor: Monitor, state_file: str) -> None:
         self._prepare(monitor)
-        monitor.execute("migrate-incoming", {"uri": f"file:{old.config.state_file}"})
+        monitor.execute("migrate-incoming", {"uri": f"file:{state_file}"})
         wait_for_migration(monitor, self.timeout_s, "the end of loading")
         status = wait_for_status(monitor, LOADED, self.timeout_s, "the guest in new QEMU")
         if status in SUSPENDED:

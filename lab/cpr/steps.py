@@ -1,6 +1,6 @@
 """Steps that several modes take."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -53,15 +53,24 @@ def why(monitor: Monitor) -> str:
 
 
 def succeeded(
-    guest: Guest, qemu: str, incoming: Sequence[str], wrapper: Sequence[str], update: int, timeout_s: float
+    guest: Guest,
+    qemu: str,
+    incoming: Sequence[str],
+    wrapper: Sequence[str],
+    update: int,
+    timeout_s: float,
+    between: Callable[[], None] = lambda: None,
 ) -> Monitor:
     """End old QEMU, which frees the devices, and start new QEMU as the guest's; its monitor, connected.
+
+    between: what is done when there is neither
 
     Raises:
         Refused: new QEMU ended.
         OutcomeUnknown: it does not answer in time.
     """
     guest.qemus.give_up(guest.now, guest.monitor, update)
+    between()
     new = guest.qemus.start(qemu, incoming, wrapper)
     monitor = guest.qemus.monitor(new)
     monitor.begin(update)

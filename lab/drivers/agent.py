@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
+from lab.drivers.agent_handover import HandingOver
 from lab.drivers.agent_making import DEVICE_S, Making
 from lab.drivers.agent_zip import pack, put_agents
 from lab.errors import BenchError
@@ -56,7 +57,7 @@ class Spawned:
     log: str
 
 
-class HostAgent(Making):
+class HostAgent(Making, HandingOver):
     """A session with the host agent; a context manager.
 
     What it bound, started or switched on is undone when it ends, also if the controller is killed.
@@ -114,6 +115,15 @@ class HostAgent(Making):
         # the agent's stdout ends when it has undone everything
         self.link.closed.wait(timeout=_START_S)
         self._stream.close()
+
+    def renew(self) -> None:
+        """Start anew, over the connection that was made anew: what the agent before it made is gone.
+
+        Raises:
+            BenchError: it does not start.
+        """
+        self.__exit__()
+        self.__enter__()
 
     @property
     def said(self) -> str:

@@ -2,7 +2,8 @@
 # labgrid is untyped: its Any stops here
 # mypy: disallow-subclassing-any=False, disallow-untyped-decorators=False
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -112,6 +113,23 @@ class BenchHost(Driver):
                 f"bench host {self.target.name} is not connected; bring its strategy to ready first"
             )
         return self._connection
+
+    @contextmanager
+    def booting_anew(self) -> Iterator[None]:
+        """Make the host boot anew inside; afterwards it has booted, and `connection` leads to it again.
+
+        A virtual bench's console must show the boot. Of real hardware only ssh is asked: whoever calls
+        compares the boot's id.
+
+        Raises:
+            BenchError: it does not boot, or ssh does not answer.
+        """
+        virtual = self.machine if isinstance(self.machine, VirtualBenchDriver) else None
+        boots = virtual.vm.boots if virtual else 0
+        yield
+        if virtual:
+            virtual.vm.wait_booted_again(boots, virtual.bench.boot_timeout_s)
+        self.connection.renew(self.connect_timeout_s)
 
     @property
     def console_log(self) -> Path | None:

@@ -41,10 +41,7 @@ class HostConnection:
     ) -> None:
         self.endpoint = endpoint
         self._see = f"; see its console in {console_log}" if console_log else ""
-        self._client = connected(endpoint, timeout_s, self._see)
-        transport = self._client.get_transport()
-        assert transport is not None
-        self._transport = transport
+        self._connect(timeout_s)
 
     @property
     def alive(self) -> bool:
@@ -122,6 +119,15 @@ class HostConnection:
         with self._guard(f"read {remote}"), self._client.open_sftp() as sftp, sftp.open(remote, "rb") as file:
             return file.read()
 
+    def renew(self, timeout_s: float = 30.0) -> None:
+        """Connect anew to a host that was booted anew; what ran on the connection before has ended.
+
+        Raises:
+            BenchError: as on making one.
+        """
+        self.close()
+        self._connect(timeout_s)
+
     def close(self) -> None:
         """End all channels; what runs in them gets end-of-file."""
         with suppress(*_LOST):
@@ -132,6 +138,12 @@ class HostConnection:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _connect(self, timeout_s: float) -> None:
+        self._client = connected(self.endpoint, timeout_s, self._see)
+        transport = self._client.get_transport()
+        assert transport is not None
+        self._transport = transport
 
     def _put(self, local: Path, remote: str, mode: int) -> None:
         self.check(["mkdir", "-p", str(PurePosixPath(remote).parent)])

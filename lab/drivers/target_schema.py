@@ -75,12 +75,14 @@ class Limits(Section):
     """Bounds that depend on the bench.
 
     guest_pause_s:    longest pause of the guest that passes
+    reboot_pause_s:   the same by cpr-reboot: the guest sleeps, and its devices are closed and opened
     update_timeout_s: longest time until an update counts as hung
     calibration_days: how old a calibration may be for a run to stand on it
     bench_attempts:   how often a case is tried whose bench fails before an update begins; a result never is
     """
 
     guest_pause_s: Seconds = 1.0
+    reboot_pause_s: Seconds = 30.0
     update_timeout_s: Seconds = 60.0
     calibration_days: Annotated[StrictInt, Field(ge=1)] = 30
     bench_attempts: Annotated[StrictInt, Field(ge=1, le=5)] = 1

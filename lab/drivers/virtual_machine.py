@@ -83,6 +83,22 @@ class VirtualMachine:
         except TimeoutError:
             raise BenchError(self._not_booted(f"is not ready {timeout_s:g} s after power on")) from None
 
+    @property
+    def boots(self) -> int:
+        """How often the host said on its console that sshd listens: once a boot, also by kexec."""
+        return self._console().count(READY)
+
+    def wait_booted_again(self, boots: int, timeout_s: float) -> None:
+        """Wait until the host has become ready once more than `boots` times.
+
+        Raises:
+            BenchError: as `wait_ready`.
+        """
+        try:
+            wait_until(lambda: self._is_ready() and self.boots > boots, timeout_s, "boot", error=TimeoutError)
+        except TimeoutError:
+            raise BenchError(self._not_booted(f"has not booted anew within {timeout_s:g} s")) from None
+
     def passed(self, phase: str) -> None:
         """Note that a phase of the boot is over now."""
         self.phases.setdefault(phase, round(time.monotonic() - self._power_on_s, 2))

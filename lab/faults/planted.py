@@ -72,9 +72,19 @@ def _reboot(scene: Scene) -> None:
     scene.guest.monitor.execute("system_reset")
 
 
+def _leave_cgroup(scene: Scene) -> None:
+    scene.host.check(["sh", "-c", f"echo {scene.guest.pid} > /sys/fs/cgroup/cgroup.procs"])
+
+
 def _refutes(*checkers: str) -> frozenset[str]:
     return frozenset(checkers)
 
+
+CONTAINED = {
+    "new-qemu-brings-company": Fault(_refutes("container_kept"), wrapper="company"),
+    "qemu-leaves-its-cgroup": Fault(_refutes("container_kept"), after=_leave_cgroup),
+}
+"""Faults that only a guest whose QEMU is in a container can be given."""
 
 FAULTS = {
     "wire-drops-a-frame": Fault(_refutes("dma_intact(nic.to-guest)"), after=_wire("drop", "to-guest")),

@@ -77,6 +77,11 @@ def mask_interrupts(argv: Sequence[str]) -> None:
     subprocess.run(["setpci", "-s", bdf, "CAP_MSIX+2.W=4000:4000"], check=True)
 
 
+def company(argv: Sequence[str]) -> None:
+    """Bring another process along, which stays."""
+    subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL)
+
+
 def close_vfio(argv: Sequence[str]) -> None:
     """Close what holds the device and its mappings."""
     for name in ("vfio", "/dev/iommu"):
@@ -101,6 +106,7 @@ FAULTS: dict[str, Callable[[Sequence[str]], None]] = {
     "lose-pages": lose_pages,
     "mask-interrupts": mask_interrupts,
     "close-vfio": close_vfio,
+    "company": company,
 }
 
 

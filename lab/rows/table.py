@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from lab.errors import LabUsageError
-from lab.rows import EXEC, TRANSFER, VDPA, VFIO, VHOST, Case, Fate, Row
+from lab.rows import EXEC, REBOOT, TRANSFER, VDPA, VFIO, VHOST, Case, Fate, Row
 from lab.rows.devices import (
     Disk,
     Display,
@@ -126,7 +126,7 @@ ROWS = (
         "virtio-net on an inherited tap",
         (Tap(vhost=False),),
         VHOST,
-        fates={EXEC: Fate(drops=TO_TAP), TRANSFER: SHARED_TAP},
+        fates={EXEC: Fate(drops=TO_TAP), TRANSFER: SHARED_TAP, REBOOT: Fate(drops=TO_TAP)},
     ),
     Row(
         "tap-vhost",

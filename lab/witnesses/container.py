@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab.drivers.agent import HostAgent
+from lab.errors import OutcomeUnknown
+from lab.link import AgentRefusal
 from lab.timeline import Recorder
 from lab.witnesses.blind import blind_if_refused
 from lab.witnesses.chardev import ChardevStream, GuestEnd, HostEnd
@@ -24,15 +26,19 @@ class ContainerLink:
         return f"agent in container {self.container}"
 
     def call(self, call: str, timeout_s: float = 30.0, **args: Any) -> Any:
-        return self.agent.container_call(self.container, call, timeout_s, args)
+        """Raises OutcomeUnknown if it does not answer: it ends with its container, and that is evidence."""
+        try:
+            return self.agent.container_call(self.container, call, timeout_s, args)
+        except AgentRefusal as refusal:
+            raise OutcomeUnknown(str(refusal)) from refusal
 
 
 def container(agent: HostAgent, recorder: Recorder, name: str, pid: int, *, when: str, update: int) -> None:
     """Record `host.container`, `when` "before" or "after" an update; `pid` is QEMU's.
 
     {id, init, init_start_ticks, pid_namespace, cgroup, status, inside, qemu {pid, pid_inside, pid_namespace,
-    cgroup}, memory {current, peak, max, events}, most {qemus, descriptors}}: peaks are since the container
-    was made or since the last `before`
+    cgroup}, memory {current, peak, max, events}, most {qemus, descriptors}}: peaks are since the last
+    `before`
     """
     with blind_if_refused(recorder, "container"):
         seen = agent.container_look(name, pid, begin=when == "before")

@@ -171,6 +171,14 @@ def test_a_host_that_dies_in_the_middle_is_a_bench_error(fake_host: FakeHost) ->
             host.run(["true"])
 
 
+def test_a_connection_is_made_anew_in_place(fake_host: FakeHost) -> None:
+    with HostConnection(fake_host.endpoint) as host, host.stream(["cat"]) as stream:
+        fake_host.transports[0].close()
+        host.renew()
+        assert host.alive and host.check(["echo", "again"]) == "again\n"
+        assert stream.stdout.read() == b""  # what ran before has ended
+
+
 def test_a_command_that_hangs_is_given_up(fake_host: FakeHost) -> None:
     start_s = time.monotonic()
     with connect(fake_host.endpoint) as host, pytest.raises(BenchError, match=r"did not end within 0\.5 s"):

@@ -6,10 +6,11 @@ from typing import Any
 import pytest
 
 from lab.checkers import container_kept
+from lab.measure import measure
 
 from .spoilers import refused
 from .story import Story
-from .timelines import AFTER, at
+from .timelines import AFTER, at, healthy
 from .truth import FAIL, PASS, UNKNOWN, hold, row
 
 MIB = 1 << 20
@@ -48,8 +49,8 @@ def after(**data: Any) -> Any:
     return lambda s: s.change("host.container", AFTER_1, **data)
 
 
-def most(qemus: int) -> Any:
-    return after(most={"qemus": qemus, "descriptors": 180})
+def most(qemus: int, descriptors: int = 180) -> Any:
+    return after(most={"qemus": qemus, "descriptors": descriptors})
 
 
 ROWS = [
@@ -90,6 +91,8 @@ ROWS = [
     row(
         "a second QEMU", FAIL, "2 QEMUs were in the container at once in update 1, not 1", contained, most(2)
     ),
+    row("many descriptors", FAIL, "^73 descriptors more than the 107 .*: a second set", contained, most(1)),
+    row("a few more", PASS, "110 descriptors at most", contained, most(1, 110)),
     row("nobody looked", UNKNOWN, "no host.container was recorded before update 1"),
     row(
         "nobody looked afterwards",
@@ -114,8 +117,21 @@ def test_container_kept(spoil: Any, outcome: Any, says: str, updates: int, tmp_p
     hold(container_kept(), tmp_path, spoil, updates, outcome, says)
 
 
+def test_what_it_used_is_measured(tmp_path: Path) -> None:
+    story = healthy()
+    contained(story)
+    found = {m.name: m.value for m in measure(story.timeline(tmp_path)) if "container" in m.name}
+    assert found == {
+        "update 1: container, memory before it": 308 * MIB,
+        "update 1: container, memory at most": 320 * MIB,
+        "update 1: container, descriptors at most": 107,
+        "update 1: container, QEMUs at most": 1,
+    }
+
+
 TWO = [
     row("two at once", PASS, "180 descriptors at most in 2 QEMUs", contained, most(2)),
+    row("few descriptors", FAIL, "^3 descriptors more .*: no second set", contained, most(2, 110)),
     row("never two", FAIL, "1 QEMUs were in the container at once in update 1, not 2", contained),
 ]
 
@@ -124,3 +140,17 @@ TWO = [
 def test_container_kept_by_two(spoil: Any, outcome: Any, says: str, updates: int, tmp_path: Path) -> None:
     """cpr-transfer: old and new QEMU side by side."""
     hold(container_kept(qemus=2), tmp_path, spoil, updates, outcome, says)
+
+
+TIGHT = [
+    row("the limit was reached", PASS, "MiB charged", contained, after(memory=memory(448, max=3))),
+    row("a kill", FAIL, "oom_kill rose by 1", contained, after(memory=memory(448, max=3, oom_kill=1))),
+    row("more than the limit", FAIL, "more than the limit", contained, after(memory=memory(449))),
+]
+
+
+@pytest.mark.parametrize("spoil, outcome, says, updates", TIGHT)
+def test_container_kept_in_a_tight_one(
+    spoil: Any, outcome: Any, says: str, updates: int, tmp_path: Path
+) -> None:
+    hold(container_kept(tight=True), tmp_path, spoil, updates, outcome, says)

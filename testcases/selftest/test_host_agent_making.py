@@ -11,7 +11,20 @@ from typing import Any
 
 import pytest
 
-from lab.agents.host import binding, container, hostmem, making, mdev, probes, sriov, tap, trace, vdpa, vduse
+from lab.agents.host import (
+    binding,
+    container,
+    hostmem,
+    liveupdate,
+    making,
+    mdev,
+    probes,
+    sriov,
+    tap,
+    trace,
+    vdpa,
+    vduse,
+)
 from lab.agents.host.agent import HostAgent
 from lab.agents.rpc import AgentError, Wire
 from lab.drivers import agent as controller
@@ -128,7 +141,8 @@ def test_a_refusal_reaches_the_caller(agent: HostAgent) -> None:
 
 def test_whatever_is_journalled_can_be_undone(host: MakingHost) -> None:
     kinds = {module.KIND for module in (binding, container, mdev, probes, sriov, tap, trace, vdpa, vduse)}
-    assert making.undo_table(host.sysfs).keys() == {*kinds, hostmem.MOUNT, hostmem.SETTING}
+    others = {hostmem.MOUNT, hostmem.SETTING, liveupdate.LINK, liveupdate.KEXEC}
+    assert making.undo_table(host.sysfs).keys() == kinds | others
 
 
 @pytest.mark.parametrize(
@@ -144,6 +158,7 @@ def test_whatever_is_journalled_can_be_undone(host: MakingHost) -> None:
             "mdev_remove",
         ),
         *("tap_create", "tap_persistent", "tap_remove", "disk_of", "medium_read", "qemu_probe", "spawn"),
+        *("memory_keep", "memory_take", "memory_look", "kexec_load", "kexec"),
         *("hugepages_reserve", "shmem_thp_set", "memory_mount", "memory_backing", "pfns"),
     ],
 )

@@ -227,6 +227,16 @@ def test_a_stream_needs_something_to_connect_to(agent: HostAgent, tmp_path: Path
         agent.stream_open("x", "fd")
 
 
+def test_it_is_started_anew_in_place(agent: HostAgent, seen: Collected) -> None:
+    before, sleeper = agent.facts["pid"], agent.spawn("qemu", SLEEP).pid
+    os.kill(before, signal.SIGKILL)  # as a kexec does
+    agent.renew()
+    assert agent.facts["pid"] != before
+    with pytest.raises(AgentRefusal, match=f"pid {sleeper} was not started by this agent"):
+        agent.kill(sleeper)
+    assert agent.reap(agent.spawn("qemu", ["true"]).pid) == {"status": 0, "signal": None}
+
+
 def test_facts(agent: HostAgent) -> None:
     assert agent.facts["boot_id"] and agent.facts["restored"] == []
     assert agent.capabilities()["kernel"] == agent.facts["kernel"]

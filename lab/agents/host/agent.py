@@ -19,6 +19,7 @@ from .epoch import Epoch
 from .footprint import footprint
 from .journal import Journal
 from .kmsg import KmsgWatch
+from .liveupdate import KeptMemory
 from .making import making, undo_table
 from .medium import read_medium
 from .pins import PinSampler
@@ -65,6 +66,7 @@ class HostAgent:
         self._streams: dict[str, ChardevStream] = {}
         self._journal = Journal(state / "journal.jsonl", undo_table(self._sysfs))
         self._taps = Taps(self._sysfs, self._journal)
+        self._kept = KeptMemory(self._journal)
         self._containers = Containers(self._spawner, self._journal)
         self._restored: list[dict[str, Any]] = []
         with suppress(AgentError):  # not root: what needs the journal will say so
@@ -77,6 +79,9 @@ class HostAgent:
             **{name: getattr(self, name) for name in _CALLS},
             **making(self._sysfs, self._journal, self._taps),
             **self._containers.calls(),
+            "memory_keep": self._kept.keep,
+            "memory_take": self._kept.take,
+            "memory_look": self._kept.look,
             "capabilities": lambda: capabilities(self._sysfs),
             "update_facts": partial(update_facts, self._sysfs),
             "functions": lambda: functions.functions(self._sysfs),
@@ -203,6 +208,7 @@ class HostAgent:
             watch.abandon()
         self._taps.close()
         self._containers.close()
+        self._kept.close()
         errors += [
             f"{undone['what']}: {undone['error']}" for undone in self._journal.undo_all() if "error" in undone
         ]

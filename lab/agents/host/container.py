@@ -98,9 +98,12 @@ class Container:
         qemu: {pid, pid_inside, pid_namespace, cgroup}
         memory: bytes and events of its cgroup, `most` what was seen at once; both since the last `begin`,
             see container_usage
+        begin:  peaks are of what there is now, and counted from here
         """
+        if begin:
+            self._usage.begin()
         status = json.loads(run_tool([*_CRUN, "state", self.name]))
-        seen = {
+        return {
             **self.facts,
             "status": status["status"],
             "init_start_ticks": start_ticks(self.pid),
@@ -115,9 +118,6 @@ class Container:
             },
             **self._usage.report(),
         }
-        if begin:
-            self._usage.begin()
-        return seen
 
     def close(self) -> None:
         """Look at it no more; `remove` ends it."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from . import binding, container, disk, hostmem, mdev, probes, sriov, tap, trace, vdpa, vduse
+from . import binding, container, disk, hostmem, liveupdate, mdev, probes, sriov, tap, trace, vdpa, vduse
 from .journal import Journal, Undo
 from .sysfs import Sysfs
 
@@ -15,6 +15,8 @@ def undo_table(sysfs: Sysfs) -> dict[str, Undo]:
         hostmem.MOUNT: lambda entry: hostmem.undo_mount(sysfs, entry),
         hostmem.SETTING: lambda entry: hostmem.undo_setting(sysfs, entry),
         container.KIND: lambda entry: container.undo(sysfs, entry),
+        liveupdate.LINK: liveupdate.undo_link,
+        liveupdate.KEXEC: liveupdate.undo_load,
         mdev.KIND: lambda entry: mdev.undo(sysfs, entry),
         probes.KIND: probes.remove,
         sriov.KIND: lambda entry: sriov.undo(sysfs, entry),
@@ -39,5 +41,7 @@ def making(sysfs: Sysfs, journal: Journal, taps: tap.Taps) -> dict[str, Callable
         "tap_persistent": taps.persistent,
         "tap_remove": taps.remove,
         "disk_of": lambda bdf: disk.disk_of(sysfs, bdf),
+        "kexec_load": lambda kernel, command_line: liveupdate.kexec_load(journal, kernel, command_line),
+        "kexec": liveupdate.kexec,
         **hostmem.calls(sysfs, journal),
     }
