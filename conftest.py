@@ -16,6 +16,7 @@ pytest_plugins = [
     "fixtures.load",
     "fixtures.update",
     "fixtures.pause",
+    "fixtures.failure",
 ]
 
 

@@ -14,6 +14,7 @@ from lab.checkers.container import ContainerKept
 from lab.checkers.device import device_not_reset
 from lab.checkers.display import FramesShown
 from lab.checkers.dma import DmaIntact
+from lab.checkers.failure import FailureAnswer
 from lab.checkers.growth import NothingGrows
 from lab.checkers.guest import SameGuest
 from lab.checkers.handed_over import HandedOver
@@ -43,6 +44,7 @@ __all__ = [
     "container_kept",
     "device_not_reset",
     "dma_intact",
+    "failure_answer",
     "frames_shown",
     "from_json",
     "guest_pause_below",
@@ -73,6 +75,7 @@ __all__ = [
 chardev_grade = ChardevGrade
 container_kept = ContainerKept
 dma_intact = DmaIntact
+failure_answer = FailureAnswer
 frames_shown = FramesShown
 guest_pause_below = GuestPauseBelow
 handed_over = HandedOver
@@ -95,6 +98,7 @@ CONFIGURED: Mapping[str, type[Any]] = {
     "chardev_grade": ChardevGrade,
     "container_kept": ContainerKept,
     "dma_intact": DmaIntact,
+    "failure_answer": FailureAnswer,
     "frames_shown": FramesShown,
     "guest_pause_below": GuestPauseBelow,
     "handed_over": HandedOver,

@@ -39,7 +39,7 @@ class CprTransfer:
         qemus, old, old_monitor = self.guest.qemus, self.guest.now, self.guest.monitor
         old_monitor.begin(update)
         folder = qemus.next_config().run_dir
-        cpr, main = _channel("cpr", f"{folder}/cpr.sock"), _channel("main", f"{folder}/main.sock")
+        cpr, main = channel("cpr", f"{folder}/cpr.sock"), channel("main", f"{folder}/main.sock")
         # deferred: the guest runs on until we have new QEMU's monitor, and so see all of its events
         incoming = ["-incoming", "defer", "-incoming", json.dumps(cpr)]
         with recorder.operation("cpr", mode=self.mode, update=update, argv=[self.qemu, *incoming]):
@@ -78,5 +78,6 @@ class CprTransfer:
         old.execute("query-migrate")  # only old QEMU knows `downtime`
 
 
-def _channel(kind: str, path: str) -> dict[str, Any]:
+def channel(kind: str, path: str) -> dict[str, Any]:
+    """A channel of a migration, by a unix socket."""
     return {"channel-type": kind, "addr": {"transport": "socket", "type": "unix", "path": path}}
