@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import BenchError, LabUsageError
-from lab.report import allure_config, allure_tool
+from lab.report import allure_config, allure_tool, failure_page
 from lab.report.case_folder import CaseFolder
 from lab.report.labels import short_version
 
@@ -35,6 +35,7 @@ def write_report(run: Path) -> Path:
     results = run / "allure-results"
     if not any(results.glob("*-result.json")):
         raise LabUsageError(f"{run} holds no allure results: was it a run of cprlab, and did a case start?")
+    failure_page.add_page(run)
     allure = allure_tool.ensure()
     config, output = _prepare(run, results), run / "report"
     partial = run / "report.partial"
