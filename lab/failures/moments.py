@@ -6,13 +6,16 @@ while migrating; docs/devel/migration/CPR.rst: new QEMU takes over in the runsta
 
 from dataclasses import dataclass, replace
 
-from lab.cpr.steps import wait_for_status
+from lab.cpr.steps import wait_for_agent, wait_for_status
 from lab.errors import SutError
 from lab.failures import IN_PLACE, Failure, Scene
 from lab.failures.exec import ordinary
 from lab.failures.held import Held, refused
+from lab.guest import BOOT_TIMEOUT_S
 from lab.qemu.monitor import Monitor
 from lab.timeline import Recorder
+
+TICK_MS = 10
 
 
 class Twice(Held):
@@ -33,24 +36,49 @@ class Plugged(Held):
 
 
 @dataclass(frozen=True)
-class Paused:
-    """The guest is paused by `stop`, updated, and goes on by `cont` in new QEMU."""
+class Resting:
+    """The guest does not run when it is updated, and goes on in new QEMU.
+
+    status: its runstate meanwhile
+    """
 
     scene: Scene
+    status: str
     mode = "cpr-exec"
 
     def apply(self, recorder: Recorder, update: int) -> None:
         """Do it once; recorded as any update."""
-        monitor, timeout_s = self.scene.guest.monitor, self.scene.timeout_s
+        monitor = self.scene.guest.monitor
         try:
-            monitor.execute("stop")
-            replace(ordinary(self.scene), status="paused").apply(recorder, update)
+            self.rest(monitor)
+            replace(ordinary(self.scene), status=self.status).apply(recorder, update)
             status = monitor.execute("query-status")["status"]
             recorder.record("failure.said", said=f"new QEMU took over a guest that is {status}")
-            monitor.execute("cont")
-            wait_for_status(monitor, ["running"], timeout_s, "a guest that goes on")
+            self.go_on(monitor)
         except SutError as trouble:
             recorder.record("failure.said", said=str(trouble))
+
+    def rest(self, monitor: Monitor) -> None:
+        """By `stop`."""
+        monitor.execute("stop")
+
+    def go_on(self, monitor: Monitor) -> None:
+        """By `cont`."""
+        monitor.execute("cont")
+        wait_for_status(monitor, ["running"], self.scene.timeout_s, "a guest that goes on")
+
+
+class Rebooting(Resting):
+    """The guest is reset, and updated at once: in its firmware, or early in its kernel."""
+
+    def rest(self, monitor: Monitor) -> None:
+        """By a reset."""
+        monitor.execute("system_reset")
+
+    def go_on(self, monitor: Monitor) -> None:
+        """Once it has booted; its heart is started anew."""
+        wait_for_agent(self.scene.guest, BOOT_TIMEOUT_S, "the guest that boots")
+        self.scene.guest.link.call("heartbeat_start", tick_ms=TICK_MS)
 
 
 TWICE = Failure(
@@ -72,8 +100,22 @@ PLUGGED = Failure(
 PAUSED = Failure(
     "guest-paused",
     "an update of a guest that is paused",
-    Paused,
+    lambda scene: Resting(scene, "paused"),
     r"new QEMU took over a guest that is paused",
     "docs/devel/migration/CPR.rst: new QEMU takes over in the runstate of old QEMU",
     promised=IN_PLACE,
+)
+REBOOTING = Failure(
+    "guest-reboots",
+    "an update of a guest that was reset a moment ago",
+    lambda scene: Rebooting(scene, "running"),
+    r"new QEMU took over a guest that is running",
+    "docs/devel/migration/CPR.rst: as above; the guest's load and its ends of the chardevs end with a reset",
+    promised={
+        **IN_PLACE,
+        "guest": "rebooted",
+        "DMA": "stopped",
+        "interrupts": "stopped",
+        "chardevs": "lost",
+    },
 )

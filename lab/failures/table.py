@@ -24,6 +24,7 @@ ALONE: Sequence[Failure] = (
     state.KILLED,
     *newcomer.KILLED,
     transfer.LATE,
+    moments.REBOOTING,
 )
 """Failures after which there may be no guest."""
 FAILURES: Sequence[Failure] = (*SHORT, *(one for boot in TOGETHER.values() for one in boot), *ALONE)

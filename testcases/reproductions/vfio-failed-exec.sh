@@ -6,9 +6,16 @@
 # Expected: old QEMU runs the guest on, and query-migrate says why the update failed; so it is without a
 #   VFIO device.
 # Came: "execvp /nonexistent/qemu failed" is printed, then SIGSEGV (address 0x38).
-# Likely cause (from upstream's source of late 2025): vfio_cpr_kvm_close_notifier() closes KVM before the exec
-#   (MIG_EVENT_PRECOPY_DONE), kvm_close() sets kvm_state to NULL; when the exec fails (..._FAILED),
-#   vfio_cpr_set_msi_virq() gives the device's interrupts back to it: kvm_vm_ioctl() of NULL. See vfio-tcg.sh.
+# Cause (by disassembly and dynamic symbols; build id fc693c98cb6d8b9e45f9a391a4a94a17863053a5):
+#   1. vfio_cpr_add_kvm_notifier() registers a notifier for the modes 0xc, cpr-transfer and cpr-exec. At
+#      MIG_EVENT_PRECOPY_DONE it calls vfio_kvm_device_close() and so kvm_close(), which removes every vCPU
+#      (cpu_remove_sync), closes the VM and sets kvm_state to NULL. By cpr-exec that comes before the exec.
+#   2. execvp() fails; MIG_EVENT_PRECOPY_FAILED makes the function's notifier (vfio_cpr_pci_register_device())
+#      give its interrupts back: kvm_irqchip_add_irqfd_notifier_gsi(kvm_state, ...).
+#   3. kvm_vm_ioctl+0xae (0x97528e, the ip below) is "mov 0x38(%rbp),%edi": s->vmfd of s = kvm_state = NULL.
+# Fix: to look at kvm_state in 2 would not do, the guest's processors are gone since 1. The notifier of 1 must
+#   not be there for MIG_MODE_CPR_EXEC (0xc -> 0x4): the exec closes KVM's descriptors by itself (O_CLOEXEC),
+#   and until it has succeeded old QEMU needs them.
 # Usage: vfio-failed-exec.sh BDF    (root; a PCI function with INTx that nobody uses, alone in its IOMMU group)
 . "$(dirname "$0")/common.sh"
 
