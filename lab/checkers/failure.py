@@ -14,7 +14,7 @@ from lab.timeline import Timeline
 from lab.verdict import Verdict
 
 ANSWERS: Mapping[str, tuple[str, ...]] = {
-    "update": ("refused", "done", "died", "hung"),
+    "update": ("refused", "done", "split", "died", "hung"),
     "guest": ("lives", "rebooted", "paused", "silent", "lost"),
     "DMA": ("intact", "lost", "stopped"),
     "interrupts": ("flow", "stopped"),

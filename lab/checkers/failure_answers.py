@@ -26,9 +26,15 @@ _WORST = ("held", "reconnected", "lost")
 
 
 def update(found: Findings, window: Window) -> str | None:
-    """What became of the update itself: done, refused, died (QEMU has ended), hung (nobody knows)."""
+    """What became of the update: done, refused, died (QEMU has ended), hung (nobody knows).
+
+    Or split: it was done, and then old QEMU was let go on with the same guest.
+    """
     one = window.update
     found.fact(how_it_ended(one), *one.events)
+    if split := [e for e in window.of("failure.said", window.begin.index) if e.data.get("split")]:
+        found.fact(str(split[0].data.get("said")), split[0])
+        return "split"
     if one.outcome == "ok":
         return "done"
     if gone := window.end_of_qemu(window.meant):

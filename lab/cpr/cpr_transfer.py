@@ -5,7 +5,7 @@ MigrationChannelType `cpr`; docs/devel/migration/CPR.rst.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +23,14 @@ class CprTransfer:
 
     qemu:    path of new QEMU
     wrapper: the command it is started through
+    handed_over: called with old QEMU's monitor when new QEMU runs the guest, before old QEMU is ended
     """
 
     guest: Guest
     qemu: str
     wrapper: Sequence[str] = ()
     timeout_s: float = 60.0
+    handed_over: Callable[[Monitor], None] = lambda old: None
     mode = "cpr-transfer"
 
     def apply(self, recorder: Recorder, update: int) -> None:
@@ -53,6 +55,7 @@ class CprTransfer:
                 raise
             self.guest.become(new, monitor)
         if self.guest.now is new:
+            self.handed_over(old_monitor)
             qemus.give_up(old, old_monitor, update)
 
     def _await_channel(self, new: Incarnation, cpr: dict[str, Any]) -> None:

@@ -24,6 +24,7 @@ ALONE: Sequence[Failure] = (
     state.KILLED,
     *newcomer.KILLED,
     transfer.LATE,
+    transfer.CONT,
     moments.REBOOTING,
 )
 """Failures after which there may be no guest."""

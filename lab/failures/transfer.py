@@ -6,15 +6,16 @@ runs the guest, a migration that fails leaves it in old QEMU, which can go on wi
 
 import json
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.cpr.cpr_transfer import channel
+from lab.cpr import Mode
+from lab.cpr.cpr_transfer import CprTransfer, channel
 from lab.cpr.steps import set_capabilities, wait_for_migration, wait_for_status
-from lab.errors import BenchError, Refused
-from lab.failures import Failure, Scene
+from lab.errors import BenchError, Refused, SutError
+from lab.failures import IN_PLACE, Failure, Scene
 from lab.incarnation import Incarnation
 from lab.qemu.monitor import Monitor
 from lab.timeline import Recorder
@@ -129,6 +130,32 @@ class DiesLate(Destination):
             yield
 
 
+def _cont_in_old(scene: Scene) -> Mode:
+    """A transfer that goes well; then old QEMU, which must not touch the guest any more, is told to go on.
+
+    New QEMU is stopped meanwhile, so that no two processors run the same memory.
+    """
+
+    def handed_over(old: Monitor) -> None:
+        evidence = scene.guest.qemus.evidence
+        with suppress(SutError):
+            scene.guest.monitor.execute("stop")
+        try:
+            old.execute("cont")
+        except Refused as refusal:
+            evidence.record("failure.said", said=f"cont was refused: {refusal}")
+        except SutError as trouble:
+            evidence.record("failure.said", said=f"cont was not answered: {trouble}")
+        else:
+            evidence.record("failure.said", said="cont was accepted by old QEMU", split=True)
+        with suppress(SutError):
+            old.execute("stop")
+        with suppress(SutError):
+            scene.guest.monitor.execute("cont")
+
+    return CprTransfer(scene.guest, scene.qemu, timeout_s=scene.timeout_s, handed_over=handed_over)
+
+
 NONE = Failure(
     "transfer-no-destination",
     "cpr-transfer with no destination",
@@ -156,4 +183,14 @@ LATE = Failure(
     DiesLate,
     r"the destination died with the whole stream",
     SOURCE,
+)
+CONT = Failure(
+    "transfer-cont-in-old",
+    "`cont` in old QEMU after a transfer",
+    _cont_in_old,
+    r"^cont was",
+    "docs/devel/migration/CPR.rst, cpr-transfer: the guest is new QEMU's from then on; one guest runs once",
+    promised=IN_PLACE,
+    known={"11.1": {"update": "split"}},
+    reason="QEMU 11.1.3 accepts `cont` in postmigrate although another process runs the guest",
 )
