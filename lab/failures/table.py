@@ -26,6 +26,7 @@ ALONE: Sequence[Failure] = (
     transfer.LATE,
     transfer.CONT,
     moments.REBOOTING,
+    moments.SUSPENDED,
 )
 """Failures after which there may be no guest."""
 FAILURES: Sequence[Failure] = (*SHORT, *(one for boot in TOGETHER.values() for one in boot), *ALONE)
