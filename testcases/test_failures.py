@@ -9,7 +9,7 @@ Source: QEMU docs/devel/migration/CPR.rst and main.rst; for each failure its own
 
 import pytest
 
-from lab.failures.table import SHORT, boots
+from lab.failures.table import BY_IOMMUFD, SHORT, boots
 
 
 def cases(boots):
@@ -21,25 +21,27 @@ def cases(boots):
 
 
 @pytest.mark.parametrize("boot, qemu_words", cases({"short": SHORT}), indirect=["qemu_words"])
-def test_a_failed_update_changes_nothing(boot, pinned, load, fail, quit_for_good, old_version, verdict):
+def test_a_failed_update_changes_nothing(boot, fail_all, old_version, verdict):
     """An update that fails before its exec leaves the guest as it was, with all it has and all it can do."""
-    with load() as running:
-        running.settle()
-        for failure in boot:
-            fail(failure, running)
-    quit_for_good()
+    fail_all(boot)
 
     verdict(*(answer for failure in boot for answer in failure.answers(old_version)))
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("boot, qemu_words", cases(boots()), indirect=["qemu_words"])
-def test_failure(boot, pinned, load, fail, quit_for_good, old_version, verdict):
+def test_failure(boot, fail_all, old_version, verdict):
     """A failed update does to the guest what QEMU promises, and nothing that is not known of this QEMU."""
-    with load() as running:
-        running.settle()
-        for failure in boot:
-            fail(failure, running)
-    quit_for_good()
+    fail_all(boot)
+
+    verdict(*(answer for failure in boot for answer in failure.answers(old_version)))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("iommu", ["iommufd"], indirect=True)
+@pytest.mark.parametrize("boot, qemu_words", cases(BY_IOMMUFD), indirect=["qemu_words"])
+def test_failure_by_iommufd(boot, fail_all, old_version, verdict):
+    """The same by the other back-end, whose mappings are handed over in another way."""
+    fail_all(boot)
 
     verdict(*(answer for failure in boot for answer in failure.answers(old_version)))

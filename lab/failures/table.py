@@ -29,6 +29,8 @@ ALONE: Sequence[Failure] = (
     moments.SUSPENDED,
 )
 """Failures after which there may be no guest."""
+BY_IOMMUFD: Mapping[str, Boot] = {**TOGETHER, exec.MISSING.name: (exec.MISSING,)}
+"""Boots that are worth the other back-end, too."""
 FAILURES: Sequence[Failure] = (*SHORT, *(one for boot in TOGETHER.values() for one in boot), *ALONE)
 
 
