@@ -92,12 +92,13 @@ def table(lines: Sequence[Line]) -> str:
     head = "".join(f'<th style="text-align: left; padding: 4px 8px">{html.escape(h)}</th>' for h in heads)
     body = "".join(_row(line) for line in lines)
     legend = "".join(
-        f'<span style="background: {colour}; padding: 2px 8px; margin: 2px 8px 2px 0; display: inline-block">{html.escape(text)}</span>'
+        f'<span style="background: {colour}; {LABEL}">{html.escape(text)}</span>'
         for colour, text in KINDS.values()
     )
     return f"<table><tr>{head}</tr>{body}</table><p>{legend}</p>"
 
 
+LABEL = "padding: 2px 8px; margin: 2px 8px 2px 0; display: inline-block"
 STYLE = "color: #1b1b1b; padding: 4px 8px; white-space: normal"
 
 

@@ -169,6 +169,17 @@ TABLE = [
         row("no report", UNKNOWN, "nothing was reported", refused, lambda s: s.drop("chardev.report")),
     ),
     (
+        "chardevs",
+        row(
+            "one is dropped as soon as it is back",
+            FAIL,
+            "^lost; the table says held",
+            lost,
+            lambda s: s.add(EXEC + 30, "chardev.reopen", chardev="stream-path"),
+            lambda s: s.add(EXEC + 40, "chardev.eof", chardev="stream-path"),
+        ),
+    ),
+    (
         "next update",
         row(
             "the next one is refused",
