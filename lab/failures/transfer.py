@@ -15,7 +15,7 @@ from lab.cpr import Mode
 from lab.cpr.cpr_transfer import CprTransfer, channel
 from lab.cpr.steps import set_capabilities, wait_for_migration, wait_for_status
 from lab.errors import BenchError, Refused, SutError
-from lab.failures import IN_PLACE, Failure, Scene
+from lab.failures import IN_PLACE, LOST, Failure, Scene
 from lab.incarnation import Incarnation
 from lab.qemu.monitor import Monitor
 from lab.timeline import Recorder
@@ -135,9 +135,11 @@ def _cont_in_old(scene: Scene) -> Mode:
 
     New QEMU is stopped meanwhile, so that no two processors run the same memory.
     """
+    pid = scene.guest.pid
 
     def handed_over(old: Monitor) -> None:
         evidence = scene.guest.qemus.evidence
+        evidence.record("qemu.left", pid=pid, update=old.update)  # its end is no loss of the guest
         with suppress(SutError):
             scene.guest.monitor.execute("stop")
         try:
@@ -181,16 +183,17 @@ LATE = Failure(
     "transfer-dies-late",
     "a destination that dies with the whole stream, then `cont` in old QEMU",
     DiesLate,
-    r"the destination died with the whole stream",
+    r"the destination died with the whole stream|cont: the connection ended before the reply",
     SOURCE,
+    known={"11.1": {question: answer for question, answer in LOST.items() if question != "unpinned"}},
+    reason="QEMU 11.1.3: `cont` after a transfer, with a VFIO device, is SIGSEGV (vfio-transfer-cont.sh)",
 )
 CONT = Failure(
     "transfer-cont-in-old",
     "`cont` in old QEMU after a transfer",
     _cont_in_old,
-    r"^cont was",
+    # 11.1.3 ends by SIGSEGV, as above, which costs nobody anything here; without a VFIO device it goes on
+    r"^cont was not answered",
     "docs/devel/migration/CPR.rst, cpr-transfer: the guest is new QEMU's from then on; one guest runs once",
     promised=IN_PLACE,
-    known={"11.1": {"update": "split"}},
-    reason="QEMU 11.1.3 accepts `cont` in postmigrate although another process runs the guest",
 )
