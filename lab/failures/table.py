@@ -26,7 +26,6 @@ ALONE: Sequence[Failure] = (
     transfer.LATE,
     transfer.CONT,
     moments.REBOOTING,
-    moments.SUSPENDED,
 )
 """Failures after which there may be no guest."""
 BY_IOMMUFD: Mapping[str, Boot] = {**TOGETHER, exec.MISSING.name: (exec.MISSING,)}
