@@ -18,6 +18,7 @@ pytest_plugins = [
     "fixtures.update",
     "fixtures.kexec",
     "fixtures.pause",
+    "fixtures.failure",
 ]
 
 

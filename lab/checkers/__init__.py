@@ -14,6 +14,7 @@ from lab.checkers.container import ContainerKept
 from lab.checkers.device import device_not_reset
 from lab.checkers.display import FramesShown
 from lab.checkers.dma import DmaIntact
+from lab.checkers.failure import FailureAnswer
 from lab.checkers.growth import NothingGrows
 from lab.checkers.guest import SameGuest
 from lab.checkers.handed_over import HandedOver
@@ -46,6 +47,7 @@ __all__ = [
     "device_not_reset",
     "dma_intact",
     "file_kept",
+    "failure_answer",
     "frames_shown",
     "from_json",
     "guest_pause_below",
@@ -80,6 +82,7 @@ chardev_grade = ChardevGrade
 container_kept = ContainerKept
 dma_intact = DmaIntact
 file_kept = FileKept
+failure_answer = FailureAnswer
 frames_shown = FramesShown
 guest_pause_below = GuestPauseBelow
 handed_over = HandedOver
@@ -106,6 +109,7 @@ CONFIGURED: Mapping[str, type[Any]] = {
     "container_kept": ContainerKept,
     "dma_intact": DmaIntact,
     "file_kept": FileKept,
+    "failure_answer": FailureAnswer,
     "frames_shown": FramesShown,
     "guest_pause_below": GuestPauseBelow,
     "handed_over": HandedOver,

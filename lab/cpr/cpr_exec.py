@@ -29,6 +29,7 @@ class CprExec:
     command:    argv of new QEMU, `-incoming` included
     state_file: where old QEMU leaves the device state, on the bench host
     begin:      how QEMU is told: by QMP, or as in lab/cpr/hmp.py
+    status:     runstate in which new QEMU takes over: that of the guest before
     """
 
     monitor: Monitor
@@ -36,6 +37,7 @@ class CprExec:
     state_file: str
     timeout_s: float = 60.0
     begin: Callable[[Monitor, Sequence[str], str], None] = by_qmp
+    status: str = "running"
     mode = "cpr-exec"
 
     def apply(self, recorder: Recorder, update: int) -> None:
@@ -47,7 +49,7 @@ class CprExec:
             self.begin(monitor, self.command, self.state_file)
             self._await_exec(monitor)
             monitor.open("new", self.timeout_s)
-            wait_for_status(monitor, ["running"], self.timeout_s, "runstate running in new QEMU")
+            wait_for_status(monitor, [self.status], self.timeout_s, f"runstate {self.status} in new QEMU")
             monitor.execute("query-migrate")
 
     def _await_exec(self, monitor: Monitor) -> None:

@@ -5,7 +5,7 @@ MigrationChannelType `cpr`; docs/devel/migration/CPR.rst.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +23,14 @@ class CprTransfer:
 
     qemu:    path of new QEMU
     wrapper: the command it is started through
+    handed_over: called with old QEMU's monitor when new QEMU runs the guest, before old QEMU is ended
     """
 
     guest: Guest
     qemu: str
     wrapper: Sequence[str] = ()
     timeout_s: float = 60.0
+    handed_over: Callable[[Monitor], None] = lambda old: None
     mode = "cpr-transfer"
 
     def apply(self, recorder: Recorder, update: int) -> None:
@@ -39,7 +41,7 @@ class CprTransfer:
         qemus, old, old_monitor = self.guest.qemus, self.guest.now, self.guest.monitor
         old_monitor.begin(update)
         folder = qemus.next_config().run_dir
-        cpr, main = _cpr(folder), _channel("main", f"{folder}/main.sock")
+        cpr, main = _cpr(folder), channel("main", f"{folder}/main.sock")
         words = incoming(folder)
         with recorder.operation("cpr", mode=self.mode, update=update, argv=[self.qemu, *words]):
             new = qemus.start(self.qemu, words, self.wrapper, beside=True)
@@ -52,6 +54,7 @@ class CprTransfer:
                 raise
             self.guest.become(new, monitor)
         if self.guest.now is new:
+            self.handed_over(old_monitor)
             qemus.give_up(old, old_monitor, update)
 
     def _await_channel(self, new: Incarnation, cpr: dict[str, Any]) -> None:
@@ -84,8 +87,9 @@ def incoming(folder: str) -> list[str]:
 
 
 def _cpr(folder: str) -> dict[str, Any]:
-    return _channel("cpr", f"{folder}/cpr.sock")
+    return channel("cpr", f"{folder}/cpr.sock")
 
 
-def _channel(kind: str, path: str) -> dict[str, Any]:
+def channel(kind: str, path: str) -> dict[str, Any]:
+    """A channel of a migration, by a unix socket."""
     return {"channel-type": kind, "addr": {"transport": "socket", "type": "unix", "path": path}}

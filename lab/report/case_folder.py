@@ -53,6 +53,10 @@ class CaseFolder:
             for v in self._json("verdicts.json")
         ]
 
+    def claims(self) -> list[dict[str, Any]]:
+        """What was judged, as it was written: with the configuration of each checker."""
+        return [v for v in self._json("verdicts.json") if isinstance(v, dict)]
+
     def measurements(self) -> list[Measurement]:
         """The numbers."""
         return [

@@ -87,6 +87,13 @@ class Watch:
         footprint(self.agent, self.recorder, self.guest.pid, update=number)
 
     @contextmanager
+    def briefly(self, number: int) -> Iterator[None]:
+        """As `update`, but for what every update is asked: interrupts and chardevs alone."""
+        yield
+        self.report_streams(update=number, drain=False)
+        self._interrupts("after", number)
+
+    @contextmanager
     def traced(self, number: int) -> Iterator[None]:
         """Trace the bench host's kernel while new QEMU replaces the old one, then open a new epoch."""
         with trace(self.agent, self.recorder, update=number):

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CORE = {"lab.errors", "lab.timeline", "lab.verdict", "lab.columns", "lab.streams"}
-LOWER = ("lab.loads", "lab.cpr", "lab.witnesses", "lab.qemu", "lab.drivers", "lab.faults")
+LOWER = ("lab.loads", "lab.cpr", "lab.witnesses", "lab.qemu", "lab.drivers", "lab.faults", "lab.failures")
 SOURCES = sorted(
     path
     for part in ("lab", "fixtures", "testcases")

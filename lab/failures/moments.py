@@ -1,0 +1,121 @@
+"""An update at a bad moment: with another one under way, a device being plugged, a guest that does not run.
+
+Source: QEMU qapi/migration.json, migrate: one at a time; system/qdev-monitor.c: no device is added or removed
+while migrating; docs/devel/migration/CPR.rst: new QEMU takes over in the runstate of old QEMU.
+"""
+
+from dataclasses import dataclass, replace
+
+from lab.cpr.steps import wait_for_agent, wait_for_status
+from lab.errors import SutError
+from lab.failures import IN_PLACE, Failure, Scene
+from lab.failures.exec import ordinary
+from lab.failures.held import Held, refused
+from lab.guest import BOOT_TIMEOUT_S
+from lab.qemu.monitor import Monitor
+from lab.timeline import Recorder
+
+TICK_MS = 10
+
+
+class Twice(Held):
+    """A second update is asked for while the first is held; then the first goes on."""
+
+    def then(self, recorder: Recorder, monitor: Monitor) -> None:
+        refused(recorder, monitor, "migrate", {"uri": f"file:{self.guest.config.state_file}.2"})
+        self.go_on(monitor)
+
+
+class Plugged(Held):
+    """A device is plugged while the update is held; then the update goes on."""
+
+    def then(self, recorder: Recorder, monitor: Monitor) -> None:
+        device = {"driver": "virtserialport", "bus": "ports.0", "id": "late", "name": "late"}
+        refused(recorder, monitor, "device_add", dict(device))
+        self.go_on(monitor)
+
+
+@dataclass(frozen=True)
+class Resting:
+    """The guest does not run when it is updated, and goes on in new QEMU.
+
+    status: its runstate meanwhile
+    """
+
+    scene: Scene
+    status: str
+    mode = "cpr-exec"
+
+    def apply(self, recorder: Recorder, update: int) -> None:
+        """Do it once; recorded as any update."""
+        monitor = self.scene.guest.monitor
+        try:
+            self.rest(monitor)
+            replace(ordinary(self.scene), status=self.status).apply(recorder, update)
+            status = monitor.execute("query-status")["status"]
+            recorder.record("failure.said", said=f"new QEMU took over a guest that is {status}")
+            self.go_on(monitor)
+        except SutError as trouble:
+            recorder.record("failure.said", said=str(trouble))
+
+    def rest(self, monitor: Monitor) -> None:
+        """By `stop`."""
+        monitor.execute("stop")
+
+    def go_on(self, monitor: Monitor) -> None:
+        """By `cont`."""
+        monitor.execute("cont")
+        wait_for_status(monitor, ["running"], self.scene.timeout_s, "a guest that goes on")
+
+
+class Rebooting(Resting):
+    """The guest is reset, and updated at once: in its firmware, or early in its kernel."""
+
+    def rest(self, monitor: Monitor) -> None:
+        """By a reset."""
+        monitor.execute("system_reset")
+
+    def go_on(self, monitor: Monitor) -> None:
+        """Once it has booted; its heart is started anew."""
+        wait_for_agent(self.scene.guest, BOOT_TIMEOUT_S, "the guest that boots")
+        self.scene.guest.link.call("heartbeat_start", tick_ms=TICK_MS)
+
+
+TWICE = Failure(
+    "two-updates-at-once",
+    "a second update while one is under way",
+    lambda scene: Twice(scene.guest, ordinary(scene).command, scene.timeout_s),
+    r"migrate: There's a migration process in progress",
+    "qapi/migration.json, migrate: there is one migration at a time",
+    promised=IN_PLACE,
+)
+PLUGGED = Failure(
+    "hot-plug-during",
+    "a device is plugged while an update is under way",
+    lambda scene: Plugged(scene.guest, ordinary(scene).command, scene.timeout_s),
+    r"device_add: .*(migrat|not allowed)",
+    "system/qdev-monitor.c, qdev_device_add: refused while migrating",
+    promised=IN_PLACE,
+)
+PAUSED = Failure(
+    "guest-paused",
+    "an update of a guest that is paused",
+    lambda scene: Resting(scene, "paused"),
+    r"new QEMU took over a guest that is paused",
+    "docs/devel/migration/CPR.rst: new QEMU takes over in the runstate of old QEMU",
+    promised=IN_PLACE,
+)
+REBOOTING = Failure(
+    "guest-reboots",
+    "an update of a guest that was reset a moment ago",
+    lambda scene: Rebooting(scene, "running"),
+    r"new QEMU took over a guest that is running",
+    "docs/devel/migration/CPR.rst: as above; the guest's load and its ends of the chardevs end with a reset",
+    promised={
+        **IN_PLACE,
+        "guest": "rebooted",
+        "DMA": "stopped",
+        "interrupts": "stopped",
+        "chardevs": "lost",
+    },
+)

@@ -1,0 +1,116 @@
+"""The table of failures: whole, strict, and its programs do what they say."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from lab.checkers import as_json, from_json
+from lab.checkers.failure import ANSWERS
+from lab.failures import IN_PLACE, LOST, UNHARMED, Failure
+from lab.failures import listener as listener_file
+from lab.failures.newcomer import KILLER, without_vfio
+from lab.failures.table import ALONE, FAILURES, TOGETHER, boots
+
+QEMU_LIKE = """
+import socket, sys, time, os
+path = sys.argv[sys.argv.index("-qmp") + 1].removeprefix("unix:").split(",")[0]
+os.unlink(path)
+s = socket.socket(socket.AF_UNIX)
+s.bind(path)
+state = open(os.path.dirname(path) + "/vm.state")
+time.sleep(60)
+"""
+
+
+def test_names_are_unique_and_every_failure_has_a_boot() -> None:
+    names = [failure.name for failure in FAILURES]
+    assert len(set(names)) == len(names)
+    in_boots = {failure.name for boot in boots().values() for failure in boot}
+    assert set(names) - in_boots == {"state-file-impossible"}
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=str)
+def test_every_question_has_a_promised_answer_and_a_source(failure: Failure) -> None:
+    assert failure.promised.keys() == ANSWERS.keys()
+    assert failure.source and failure.title and failure.says
+    assert bool(failure.reason) == bool(failure.known)
+    for wrong in failure.known.values():
+        assert wrong, "a known defect says what is wrong"
+        assert all(failure.promised[question] != answer for question, answer in wrong.items())
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=str)
+def test_its_claims_are_written_down_and_read_again(failure: Failure) -> None:
+    claims = failure.answers("11.1.3")
+    assert [claim.question for claim in claims] == list(ANSWERS)
+    for claim in claims:
+        written = as_json(claim)
+        assert written is not None and from_json(written) == claim
+
+
+@pytest.mark.parametrize("answers", [UNHARMED, LOST, IN_PLACE])
+def test_the_usual_fates_answer_every_question(answers: "dict[str, str]") -> None:
+    assert all(answers[question] in words for question, words in ANSWERS.items())
+
+
+def test_a_defect_is_one_of_the_versions_it_was_seen_in() -> None:
+    missing = next(failure for failure in FAILURES if failure.name == "exec-missing")
+    expected = {v: missing.answers(v)[1].expected for v in ("11.1.3", "11.1", "11.10.0", "11.2.0")}
+    assert expected == {"11.1.3": "lost", "11.1": "lost", "11.10.0": "lives", "11.2.0": "lives"}
+
+
+def test_what_shares_a_guest_is_survived_by_it() -> None:
+    for boot in TOGETHER.values():
+        for failure in boot:
+            assert failure.answers("11.1.3")[1].expected == "lives", failure
+            assert not failure.words
+    assert len(ALONE) == len({failure.name for failure in ALONE})
+
+
+def test_a_command_line_without_its_vfio_devices() -> None:
+    argv = ["qemu", "-device", "vfio-pci,id=dev0,host=1", "-device", "virtio-serial-pci", "-qmp", "x"]
+    assert without_vfio(argv) == ["qemu", "-device", "virtio-serial-pci", "-qmp", "x"]
+
+
+@pytest.mark.parametrize("phase", ["exec", "socket", "state"])
+def test_the_killer_kills_in_a_phase(tmp_path: Path, phase: str) -> None:
+    path = tmp_path / "qmp.sock"
+    with socket.socket(socket.AF_UNIX) as old:
+        old.bind(str(path))
+    (tmp_path / "vm.state").touch()
+    words = [sys.executable, "-c", QEMU_LIKE, "-qmp", f"unix:{path},server=on"]
+    before = path.stat().st_ctime_ns
+    # a descriptor as old QEMU hands over: nobody may hold it once the process is gone
+    ours, theirs = socket.socketpair()
+    done = subprocess.run(
+        [sys.executable, str(KILLER), "KILL", phase, *words],
+        timeout=30,
+        pass_fds=[theirs.fileno()],
+        check=False,
+    )
+    theirs.close()
+    ours.settimeout(10)
+    assert done.returncode == -signal.SIGKILL
+    assert ours.recv(1) == b""
+    ours.close()
+    assert (path.stat().st_ctime_ns == before) == (phase == "exec")
+
+
+def test_the_listener_takes_everything(tmp_path: Path) -> None:
+    path = str(tmp_path / "main.sock")
+    command = [sys.executable, listener_file.__file__, path]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"ready\n"
+        with socket.socket(socket.AF_UNIX) as stream:
+            stream.connect(path)
+            sender = threading.Thread(target=stream.sendall, args=(os.urandom(1 << 20),))
+            sender.start()
+            sender.join(10)
+            assert not sender.is_alive()
+        assert process.wait(10) == 0

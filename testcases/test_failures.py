@@ -1,0 +1,47 @@
+"""When an update does not go well: each failure under DMA load and chardev streams, then an ordinary update.
+
+What QEMU promises is asserted; what it is known to get wrong is asserted as such, strictly: lab/failures/ is
+the table, and an answer that is better than the table's is red, too. Failures that a guest must survive share
+one boot.
+
+Source: QEMU docs/devel/migration/CPR.rst and main.rst; for each failure its own in lab/failures/.
+"""
+
+import pytest
+
+from lab.failures.table import BY_IOMMUFD, SHORT, boots
+
+
+def cases(boots):
+    """Parameters of a case for each boot: its failures, and what QEMU is started with for them."""
+    return [
+        pytest.param(tuple(boot), tuple(word for one in boot for word in one.words), id=name)
+        for name, boot in boots.items()
+    ]
+
+
+@pytest.mark.parametrize("boot, qemu_words", cases({"short": SHORT}), indirect=["qemu_words"])
+def test_a_failed_update_changes_nothing(boot, fail_all, old_version, verdict):
+    """An update that fails before its exec leaves the guest as it was, with all it has and all it can do."""
+    fail_all(boot)
+
+    verdict(*(answer for failure in boot for answer in failure.answers(old_version)))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("boot, qemu_words", cases(boots()), indirect=["qemu_words"])
+def test_failure(boot, fail_all, old_version, verdict):
+    """A failed update does to the guest what QEMU promises, and nothing that is not known of this QEMU."""
+    fail_all(boot)
+
+    verdict(*(answer for failure in boot for answer in failure.answers(old_version)))
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("iommu", ["iommufd"], indirect=True)
+@pytest.mark.parametrize("boot, qemu_words", cases(BY_IOMMUFD), indirect=["qemu_words"])
+def test_failure_by_iommufd(boot, fail_all, old_version, verdict):
+    """The same by the other back-end, whose mappings are handed over in another way."""
+    fail_all(boot)
+
+    verdict(*(answer for failure in boot for answer in failure.answers(old_version)))
