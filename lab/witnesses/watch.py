@@ -14,6 +14,7 @@ from lab.witnesses.chardev import ChardevStream, GuestEnd, HostEnd
 from lab.witnesses.clock import sync
 from lab.witnesses.container import ContainerLink, container, container_stream
 from lab.witnesses.device import device
+from lab.witnesses.farends import FarEnds, Reported
 from lab.witnesses.footprint import footprint
 from lab.witnesses.interrupts import interrupts
 from lab.witnesses.kmsg import kmsg
@@ -38,7 +39,8 @@ class Watch:
     functions: Sequence[str]
     recorder: Recorder
     epochs: Epochs
-    streams: Sequence[ChardevStream]
+    streams: Sequence[Reported]
+    connections: FarEnds
 
     @classmethod
     @contextmanager
@@ -61,9 +63,10 @@ class Watch:
             stack.enter_context(kmsg(agent, recorder))
             stack.enter_context(pins(agent, recorder, guest.pid))
             guest.link.call("heartbeat_start", tick_ms=tick_ms)
-            streams = _streams(agent, guest, recorder)
+            streams: list[Reported] = [*_streams(agent, guest, recorder)]
             streams += [container_stream(agent, link, recorder) for link in inside]
-            watch = cls(agent, guest, far, functions, recorder, epochs, streams)
+            connections = FarEnds(agent, guest, recorder)
+            watch = cls(agent, guest, far, functions, recorder, epochs, streams, connections)
             guest.followers.append(watch.follow)
             epochs.open_next()
             watch.sync_clocks()
@@ -74,11 +77,13 @@ class Watch:
         self.agent.follow_pins(now.pid)
         self.agent.stream_move("stream-fd", "fd")
         self.agent.stream_move("stream-path", "path", now.config.stream_path)
+        self.connections.follow(now.config)
 
     @contextmanager
     def update(self, number: int) -> Iterator[None]:
         """Ask the witnesses before an update, and after it once the load has settled inside."""
         self._snapshots("before", number)
+        self.connections.report_before(number - 1)
         if number == 1:
             footprint(self.agent, self.recorder, self.guest.pid, update=0)
         yield
@@ -89,8 +94,10 @@ class Watch:
     @contextmanager
     def traced(self, number: int) -> Iterator[None]:
         """Trace the bench host's kernel while new QEMU replaces the old one, then open a new epoch."""
-        with trace(self.agent, self.recorder, update=number):
-            yield
+        with self.connections.dense():
+            with trace(self.agent, self.recorder, update=number):
+                yield
+            self.connections.find_again()
         self.epochs.open_next()
         # counts that rise from here to the snapshots after the load settled rise in new QEMU
         self._interrupts("after", number)
@@ -105,6 +112,7 @@ class Watch:
     def report_streams(self, *, update: int, drain: bool) -> None:
         for stream in self.streams:
             stream.report(update=update, drain=drain)
+        self.connections.report(update=update, drain=drain)
 
     def last_words(self) -> None:
         """What can be said only when nothing more is sent: that no byte of a stream is missing."""
