@@ -50,8 +50,8 @@ class ChardevGrade:
     expected: one of GRADES; wrong, repeated or reordered lines get no grade at all
     ways:     the directions that its back-end has; "answers" where QEMU itself is asked
     told:     whether the far end is told when a connection ends; if not, a loss without an end is a C
-    torn:     whether a part of a line can be lost: what is left of it is damaged, and counted as lost; or out of
-              order, in a file that is written from its beginning again
+    torn:     a part of a line can be lost (what is left of it is damaged, and counted as lost), or be out of
+              order in a file that is written from its beginning again
     """
 
     chardev: str

@@ -79,14 +79,14 @@ class Rates:
     guest:  of the guest's end
     """
 
-    calm: float = 5.0
-    dense: float = 50.0
-    guest: float = 10.0
+    calm: float = 2.0
+    dense: float = 25.0
+    guest: float = 2.0
 
 
 RATES_HZ: Mapping[str, Rates] = {
     # each byte costs exits of the guest, and an emulated bench host cannot take many of them
-    "isa-serial": Rates(2.0, 15.0, 2.0),
+    "isa-serial": Rates(1.0, 10.0, 1.0),
     # nothing can be asked of a guest that runs, and one that was stopped for a question must not be updated
     "gdbstub": Rates(1.0, 0.0),
 }

@@ -13,6 +13,7 @@ from typing import Any
 from lab.errors import BenchError, LabUsageError
 from lab.report import allure_config, allure_tool
 from lab.report.case_folder import CaseFolder
+from lab.report.chardev_page import add_page as add_chardevs
 from lab.report.labels import short_version
 
 TIMEOUT_S = 300
@@ -36,6 +37,7 @@ def write_report(run: Path) -> Path:
     if not any(results.glob("*-result.json")):
         raise LabUsageError(f"{run} holds no allure results: was it a run of cprlab, and did a case start?")
     allure = allure_tool.ensure()
+    add_chardevs(run)
     config, output = _prepare(run, results), run / "report"
     partial = run / "report.partial"
     shutil.rmtree(partial, ignore_errors=True)

@@ -50,13 +50,14 @@ MONITORS = (
     *(("socket-server", "qmp"), ("inherited", "qmp"), ("socket-server", "hmp"), ("inherited", "hmp")),
     ("vnc", "vnc"),
 )
-COMMON = (*KEPT_PATH, *NO_FAR_END, *SERIAL, *MONITORS)
+COMMON = (*KEPT_PATH, *NO_FAR_END, *MONITORS)
 
 MATRIX = (
     # one process after the other has the ports; by cpr-transfer both want them at once
     ChardevGuest("most", (*COMMON, ("tcp-server", V), ("udp", V))),
     ChardevGuest("transfer", COMMON, (TRANSFER,)),
     # a machine has four serial ports, the console has one
+    ChardevGuest("serial", SERIAL, (EXEC, TRANSFER)),
     ChardevGuest("serial-1", (("stdio", V), ("tcp-server", ISA), ("udp", ISA), ("pipe", ISA))),
     ChardevGuest("serial-2", (("file", ISA), ("file-append", ISA), ("ringbuf", ISA), ("tcp-server", "qmp"))),
     ChardevGuest("serial-3", (("pty", ISA), ("socket-client", ISA), ("reconnecting", ISA))),

@@ -44,8 +44,8 @@ class _Talk:
         return found
 
     def look(self) -> None:
-        """Notice an end while nothing is asked; raises Lost."""
-        if select.select([self._socket], [], [], 0)[0]:
+        """Take what came unasked; raises Lost at the end of the connection."""
+        while select.select([self._socket], [], [], 0)[0]:
             self._take()
 
     def _more(self) -> None:
@@ -173,11 +173,10 @@ class AskedStream:
         awake_s = time.monotonic()
         while not self._stop.wait(self._period_s or _RETRY_S):
             now = time.monotonic()
+            talk.look()  # a connection that has ended is no request lost
             if self._asking and self._period_s:
                 self._longest_idle_s = max(self._longest_idle_s, now - awake_s)
                 self._ask(talk, now)
-            else:
-                talk.look()
             awake_s = time.monotonic()
 
     def _ask(self, talk: _Talk, now: float) -> None:
