@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from lab.checkers import same_guest, update_completed
+from lab.checkers import same_guest, update_completed, update_refused
 from lab.rows import Case, Row
 from lab.rows.chardevs import MATRIX
 from lab.rows.guest_config import guest_config as config_of
@@ -18,12 +18,12 @@ IN_CI = ("most", "cpr-exec")
 """Carries most back-ends at once; the others are left to nightly runs."""
 
 
-def params(*, lost):
-    """Guest and mode of each case."""
+def params(*, lost=False, no=False):
+    """Guest and mode of each case: those whose guest is lost, whose update is refused, or all others."""
     return [
         pytest.param(one, mode, id=f"{one.name}-{mode}", marks=[] if (one.name, mode) == IN_CI else NIGHTLY)
         for one in MATRIX
-        if bool(one.lost) == lost
+        if (bool(one.lost), bool(one.no)) == (lost, no)
         for mode in one.modes
     ]
 
@@ -56,7 +56,7 @@ def grades(connections, mode, probed, qemu_new):
     return connections.claims(probed(qemu_new)["version"], mode)
 
 
-@pytest.mark.parametrize("connections, mode", params(lost=False), indirect=True)
+@pytest.mark.parametrize("connections, mode", params(), indirect=True)
 def test_connections(update, flowing, verdict, grades):
     """Each connection gets the grade that is known of this QEMU: no worse, and no better."""
     flowing()
@@ -64,6 +64,16 @@ def test_connections(update, flowing, verdict, grades):
         flowing()
 
     verdict(update_completed(), same_guest(), *grades)
+
+
+@pytest.mark.parametrize("connections, mode", params(no=True), indirect=True)
+def test_the_update_is_refused(connections, update, flowing, verdict, grades):
+    """Where both QEMUs want what only one can have, the guest and its connections go on in old QEMU."""
+    flowing()
+    with update():
+        flowing()
+
+    verdict(update_refused(connections.no), same_guest("fail"), *grades)
 
 
 @pytest.mark.parametrize("connections, mode", params(lost=True), indirect=True)

@@ -18,6 +18,7 @@ GRADES = {
     "B": "reconnected, nothing lost",
     "cut": "the same connection, with a loss",
     "C": "reconnected, with a loss",
+    "refused": "the update is refused, guest and connection go on",
     "lost": "no line after the update",
     "guest lost": "QEMU ended, and the guest with it",
 }
@@ -73,7 +74,7 @@ class ChardevGrade:
         if gone := _guest_lost(timeline):
             self._compare(found, timeline, Graded("guest lost", {}, gone))
             return found.verdict()
-        done = completed(found, timeline)
+        done = self._ended(found, timeline)
         seeing(found, timeline, f"chardev {self.chardev}")
         reports = timeline.of("chardev.report", chardev=self.chardev)
         if not reports:
@@ -88,7 +89,7 @@ class ChardevGrade:
         """The grade alone, of what was recorded; whether that can be believed the verdict says."""
         if gone := _guest_lost(timeline):
             return Graded("guest lost", {}, gone)
-        done = [update for update in updates(timeline) if update.outcome == "ok"]
+        done = [update for update in updates(timeline) if update.outcome in ("ok", "fail")]
         reports = timeline.of("chardev.report", chardev=self.chardev)
         epochs = [fresh_epoch(Findings(""), timeline, update) for update in done]
         if not reports or not epochs or (newest := epochs[-1]) is None:
@@ -97,6 +98,8 @@ class ChardevGrade:
         lost = {way: int(last.data[way]["lost"]) for way in self.ways}
         if any(int(last.data[way]["last_epoch"]) < newest for way in self.ways):
             return Graded("lost", lost, last)
+        if not any(lost.values()) and all(update.outcome == "fail" for update in done):
+            return Graded("refused", lost, last)
         cuts = timeline.of("chardev.eof", chardev=self.chardev)
         cuts += timeline.of("chardev.reopen", chardev=self.chardev)
         cut = [e for e in cuts if done[0].invoke.index < e.index < last.index]
@@ -104,6 +107,13 @@ class ChardevGrade:
             without_end = "cut" if self.told else "C"
             return Graded(without_end if any(lost.values()) else "A", lost, last)
         return Graded("C" if any(lost.values()) else "B", lost, last)
+
+    def _ended(self, found: Findings, timeline: Timeline) -> list[Update]:
+        """The updates to judge by; a refused one only where that is expected, or was and did not come."""
+        if self.expected != "refused":
+            return completed(found, timeline)
+        known = [update for update in updates(timeline) if update.outcome in ("ok", "fail")]
+        return known or completed(found, timeline, "fail")
 
     def _known(self, found: Findings, timeline: Timeline, done: list[Update], reports: list[Event]) -> bool:
         """Whether enough was seen to be graded."""

@@ -21,6 +21,7 @@ COLOURS = {
     "B": "#d8ecc0",
     "cut": "#ffe3a3",
     "C": "#ffc9a1",
+    "refused": "#cfd8e6",
     "lost": "#f4a6a0",
     "guest lost": "#c9a0c4",
     "?": "#dddddd",

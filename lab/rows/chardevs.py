@@ -23,12 +23,14 @@ class ChardevGuest:
 
     modes: of update; each makes a case
     lost:  what new QEMU says where the guest is lost; "" where it lives
+    no:    what QEMU says when it refuses the update (a regular expression); "" where it does not
     """
 
     name: str
     pairs: tuple[Pair, ...]
     modes: tuple[str, ...] = (EXEC,)
     lost: str = ""
+    no: str = ""
 
     @property
     def chardevs(self) -> tuple[Chardev, ...]:
@@ -50,11 +52,11 @@ MONITORS = (
     *(("socket-server", "qmp"), ("inherited", "qmp"), ("socket-server", "hmp"), ("inherited", "hmp")),
     ("vnc", "vnc"),
 )
-COMMON = (*KEPT_PATH, *NO_FAR_END, *MONITORS)
+COMMON = (*KEPT_PATH, *NO_FAR_END, ("udp", V), *MONITORS)
 
 MATRIX = (
-    # one process after the other has the ports; by cpr-transfer both want them at once
-    ChardevGuest("most", (*COMMON, ("tcp-server", V), ("udp", V))),
+    # by cpr-exec one QEMU after the other has the port, by cpr-transfer both want it at once
+    ChardevGuest("most", (*COMMON, ("tcp-server", V))),
     ChardevGuest("transfer", COMMON, (TRANSFER,)),
     # a machine has four serial ports, the console has one
     ChardevGuest("serial", SERIAL, (EXEC, TRANSFER)),
@@ -62,6 +64,7 @@ MATRIX = (
     ChardevGuest("serial-2", (("file", ISA), ("file-append", ISA), ("ringbuf", ISA), ("tcp-server", "qmp"))),
     ChardevGuest("serial-3", (("pty", ISA), ("socket-client", ISA), ("reconnecting", ISA))),
     ChardevGuest("serial-4", (("stdio", ISA),)),
+    ChardevGuest("tcp", (("tcp-server", V),), (TRANSFER,), no="Address already in use"),
     ChardevGuest("gdbstub", (("socket-server", "gdbstub"),), (EXEC, TRANSFER)),
     ChardevGuest("pty-path", (("pty-path", V),), lost="Failed to create PTY symlink: File exists"),
     ChardevGuest("client-once", (("client-once", V),), lost="client-once.virtio-serial': No such file"),
@@ -89,8 +92,9 @@ EXPECTED: Mapping[str, Mapping[str, Mapping[Pair, str]]] = {
         TRANSFER: {
             **dict.fromkeys(ALL_LOSE, "C"),
             **{("inherited", V): "C", ("inherited", ISA): "C", ("mux", ISA): "C", ("inherited", "hmp"): "C"},
-            # what both processes open by one name is kept
-            **{("file-append", V): "A", ("pipe", V): "A"},
+            ("tcp-server", V): "refused",
+            # what both processes have by one name is kept
+            **{("file-append", V): "A", ("pipe", V): "A", ("udp", V): "A"},
             ("socket-server", "gdbstub"): "B",
         },
     },

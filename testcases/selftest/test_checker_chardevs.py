@@ -40,6 +40,10 @@ def gone(story: Story) -> None:
     story.add(OK - 100, "host.exit", name="qemu", pid=157, status=1, signal=None)
 
 
+def refused(story: Story) -> None:
+    story.drop("cpr.ok").add(OK, "cpr.fail", mode="cpr-transfer", update=1, reason="no")
+
+
 def crashed_later(story: Story) -> None:
     story.add(3000, "host.exit", name="qemu", pid=157, status=None, signal="SIGSEGV")
 
@@ -84,6 +88,10 @@ AGAIN = {"eofs": 1, "connections": 2}
         (grade("A"), FAIL, f"got guest lost (QEMU ended, and the guest with it), {WORSE}", [told(), gone]),
         (grade("A"), FAIL, "got guest lost", [told(), crashed_later]),
         (grade("guest lost"), PASS, "grade guest lost", [gone]),
+        (grade("refused"), PASS, "grade refused", [told(), refused]),
+        (grade("refused"), FAIL, f"got A (the same connection, nothing lost), {BETTER}", [told()]),
+        (grade("refused"), FAIL, "lost lines on a connection that never ended", [told(lost=1), refused]),
+        (grade("A"), UNKNOWN, "did not complete (refused: no)", [told(), refused]),
         (grade("guest lost"), FAIL, f"got A (the same connection, nothing lost), {BETTER}", [told()]),
     ],
 )
