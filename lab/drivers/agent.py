@@ -280,6 +280,10 @@ class HostAgent(Making):
             "stream_report", wait_s + 20, chardev=chardev, drain=drain, upto=upto, wait_s=wait_s
         )
 
+    def streams_heard(self) -> dict[str, list[int]]:
+        """Of all ends the last number and the last epoch that came."""
+        return self._dict("streams_heard")
+
     def stream_close(self, chardev: str) -> dict[str, Any]:
         return self._dict("stream_close", chardev=chardev)
 

@@ -80,11 +80,13 @@ class Rates:
     """
 
     calm: float = 2.0
-    dense: float = 25.0
+    dense: float = 40.0
     guest: float = 2.0
 
 
+ASKED = Rates(5.0, 50.0)
 RATES_HZ: Mapping[str, Rates] = {
+    **dict.fromkeys(("qmp", "hmp", "vnc"), ASKED),
     # each byte costs exits of the guest, and an emulated bench host cannot take many of them
     "isa-serial": Rates(1.0, 10.0, 1.0),
     # nothing can be asked of a guest that runs, and one that was stopped for a question must not be updated

@@ -1,7 +1,7 @@
 """The far ends of a guest's further chardev connections, on the bench host and by its monitor."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -79,7 +79,7 @@ class FarEnds:
         for one in self._lines():
             if one.backend.far != "ringbuf":
                 agent.stream_begin(one.id)
-        self._reported = {one.id: self._witness(one) for one in self._chardevs}
+        self._reported = [self._witness(one) for one in self._chardevs]
 
     @contextmanager
     def dense(self) -> Iterator[None]:
@@ -114,44 +114,33 @@ class FarEnds:
     def settle(self, epoch: int, timeout_s: float = SETTLE_S) -> None:
         """Wait until some lines of this epoch have come everywhere, both ways; never raises for the guest.
 
-        Records `chardev.settled`, or `chardev.stalled` with what is behind, or cannot be asked.
+        Records `chardev.settled` with the last numbers, or `chardev.stalled` with what is behind.
         """
-        # a ring is read by whoever looks for what happened, and not before
-        ends = {one.id: self._heard(one) for one in self._chardevs if one.backend.far != "ringbuf"}
-        first: dict[str, list[int]] = {}
+        first: dict[str, int] = {}
+        late: list[str] = []
+        heard: dict[str, list[int]] = {}
 
-        def behind() -> list[str]:
-            late = []
-            for name, heard in ends.items():
-                counted = [end.report()["received"] for end in heard]
-                numbers = [int(count["last_number"]) for count in counted]
-                wanted = [number + SETTLED_LINES for number in first.setdefault(name, numbers)]
-                stale = any(int(count["last_epoch"]) < epoch for count in counted)
-                if stale or any(n < w for n, w in zip(numbers, wanted, strict=True)):
-                    late.append(name)
-            return late
+        def settled() -> bool:
+            heard.update(self._heard())
+            for name, (number, _) in heard.items():
+                first.setdefault(name, number)
+            late[:] = [
+                n for n, (number, at) in heard.items() if at < epoch or number < first[n] + SETTLED_LINES
+            ]
+            return not late
 
-        reason = ""
         try:
-            wait_until(lambda: not behind(), timeout_s, "lines everywhere", error=SutError, period_s=0.3)
-            self._recorder.record("chardev.settled", epoch=epoch, chardevs=list(ends))
-            return
+            wait_until(settled, timeout_s, "lines everywhere", error=SutError, period_s=0.5)
         except (SutError, AgentRefusal) as error:
-            reason = str(error)
-        with suppress(SutError, AgentRefusal):
-            reason = f"behind: {', '.join(behind())}"
-        self._recorder.record("chardev.stalled", epoch=epoch, reason=reason)
+            self._recorder.record("chardev.stalled", epoch=epoch, reason=str(error), behind=late)
+        else:
+            numbers = {name: number for name, (number, _) in heard.items()}
+            self._recorder.record("chardev.settled", epoch=epoch, heard=numbers)
 
     def report(self, *, update: int, drain: bool) -> None:
         """Record `chardev.report` of each."""
-        for stream in self._reported.values():
+        for stream in self._reported:
             stream.report(update=update, drain=drain)
-
-    def report_before(self, update: int) -> None:
-        """The same before an update, but of what nobody reads until somebody looks for what happened."""
-        for one in self._chardevs:
-            if one.backend.far != "ringbuf":
-                self._reported[one.id].report(update=update)
 
     def _pace(self, *, dense: bool) -> None:
         rates = {one.id: one.rates_hz for one in self._chardevs if one.backend.far != "ringbuf"}
@@ -187,11 +176,12 @@ class FarEnds:
         guest = GuestEnd(self._guest.link, one.guest_port)
         return ChardevStream(one.id, host, guest, self._recorder, one.ways)
 
-    def _heard(self, one: Chardev) -> list[StreamEnd]:
-        """The ends that hear something."""
-        host: list[StreamEnd] = [HostEnd(self._agent, one.id)]
-        hears = "to_guest" in one.ways
-        return [*host, *([GuestEnd(self._guest.link, one.guest_port)] if hears else [])]
+    def _heard(self) -> dict[str, list[int]]:
+        """End -> last number and last epoch that came there; a ring is read later."""
+        by_host, by_guest = self._agent.streams_heard(), self._guest.link.call("streams_heard")
+        heard = {f"{one.id} from": by_host[one.id] for one in self._chardevs if one.backend.far != "ringbuf"}
+        hear = [one for one in self._lines() if "to_guest" in one.ways]
+        return heard | {f"{one.id} to": by_guest[one.guest_port] for one in hear}
 
     def _terminal(self, one: Chardev) -> str:
         """Raises BenchError if QEMU names none; SutError if it does not answer."""

@@ -83,7 +83,6 @@ class Watch:
     def update(self, number: int) -> Iterator[None]:
         """Ask the witnesses before an update, and after it once the load has settled inside."""
         self._snapshots("before", number)
-        self.connections.report_before(number - 1)
         if number == 1:
             footprint(self.agent, self.recorder, self.guest.pid, update=0)
         yield

@@ -37,6 +37,7 @@ class Streams:
             "streams_start": self.start,
             "streams_drain": self.drain,
             "streams_report": self.report,
+            "streams_heard": self.heard,
         }
 
     def epoch(self, number: int) -> None:
@@ -67,6 +68,11 @@ class Streams:
     def report(self, name: str, upto: int | None = None) -> dict[str, Any]:
         """What was sent and what came by now, without waiting; see numbered.NumberedStream.report."""
         return self._stream(name).report(upto)
+
+    def heard(self) -> dict[str, list[int]]:
+        """Of all streams the last number and the last epoch that came: cheap to ask often."""
+        checkers = {name: stream.checker for name, stream in self._streams.items()}
+        return {name: [checker.last_number, checker.last_epoch] for name, checker in checkers.items()}
 
     def close(self) -> None:
         """End all streams."""

@@ -92,6 +92,7 @@ class AskedStream:
         self._longest_idle_s = 0.0
         self._asking, self._pending = True, False
         self._stop, self._greeted, self._moved = threading.Event(), threading.Event(), True
+        self._wake = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"asked {chardev}", daemon=True)
         self._thread.start()
         if not self._greeted.wait(FIRST_CONNECTION_S + ANSWER_S):
@@ -104,6 +105,7 @@ class AskedStream:
     def pace(self, rate_hz: float) -> None:
         """Ask so often per second from now on; 0: not at all."""
         self._period_s = 1 / rate_hz if rate_hz else 0.0
+        self._wake.set()
 
     def epoch(self, number: int) -> None:
         """Requests made from now on carry it."""
@@ -143,6 +145,7 @@ class AskedStream:
     def abandon(self) -> None:
         """End without a word."""
         self._stop.set()
+        self._wake.set()
         self._thread.join(2.0)
         self._where.close()
 
@@ -171,7 +174,9 @@ class AskedStream:
         self._say("chardev.open" if self.connections == 1 else "chardev.reopen")
         self._greeted.set()
         awake_s = time.monotonic()
-        while not self._stop.wait(self._period_s or _RETRY_S):
+        while not self._stop.is_set():
+            self._wake.wait(self._period_s or _RETRY_S)
+            self._wake.clear()
             now = time.monotonic()
             talk.look()  # a connection that has ended is no request lost
             if self._asking and self._period_s:

@@ -50,6 +50,7 @@ class Chardevs:
             "stream_pace": self.pace,
             "stream_move": self.move,
             "stream_report": self.report,
+            "streams_heard": self.heard,
             "stream_close": self.close,
         }
 
@@ -105,6 +106,11 @@ class Chardevs:
     ) -> dict[str, Any]:
         """Counters of our end. drain: begin no further line; upto: wait for the other end's last number."""
         return self._end(chardev).report(drain, upto, wait_s)
+
+    def heard(self) -> dict[str, list[int]]:
+        """Of all ends the last number and the last epoch that came."""
+        reports = {chardev: end.report(False, None, 0)["received"] for chardev, end in self._ends.items()}
+        return {name: [told["last_number"], told["last_epoch"]] for name, told in reports.items()}
 
     def close(self, chardev: str) -> dict[str, Any]:
         return {**self._end(chardev).stop(), "closed": self._ends.pop(chardev) is not None}
