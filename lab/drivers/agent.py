@@ -265,9 +265,9 @@ class HostAgent(Making):
         """Send from now on, if it was opened held."""
         self.link.call("stream_begin", chardev=chardev)
 
-    def stream_pace(self, rates_hz: Mapping[str, float]) -> None:
-        """chardev -> lines or requests per second from now on."""
-        self.link.call("stream_pace", rates_hz=dict(rates_hz))
+    def stream_pace(self, rates_hz: Mapping[str, float], flowing: bool) -> None:
+        """chardev -> lines or requests per second from now on; flowing: wait until they flow so."""
+        self.link.call("stream_pace", rates_hz=dict(rates_hz), flowing=flowing)
 
     def stream_move(self, chardev: str, backend: str, path: str | None = None) -> None:
         """Leave a stream's connection, and go on over the newest socket of `spawn` or a path."""

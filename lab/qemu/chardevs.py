@@ -80,11 +80,14 @@ class Rates:
     """
 
     calm: float = 2.0
-    dense: float = 40.0
+    dense: float = 20.0
     guest: float = 2.0
 
 
 ASKED = Rates(5.0, 50.0)
+IN_FLIGHT = Rates(dense=80.0)
+"""Of back-ends that lose what was sent between the guest's stop and the exec: that is a moment on a fast host."""
+CONNECTED = ("socket-server", "tcp-server", "socket-client", "reconnecting")
 RATES_HZ: Mapping[str, Rates] = {
     **dict.fromkeys(("qmp", "hmp", "vnc"), ASKED),
     # each byte costs exits of the guest, and an emulated bench host cannot take many of them
@@ -138,7 +141,7 @@ class Chardev:
 
     @property
     def rates_hz(self) -> Rates:
-        return RATES_HZ.get(self.frontend, Rates())
+        return RATES_HZ.get(self.frontend, IN_FLIGHT if self.backend.name in CONNECTED else Rates())
 
     def where(self, run_dir: str, home: str) -> str:
         """Where the far end finds it; "" where the monitor must be asked, or it holds a socket."""

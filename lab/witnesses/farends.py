@@ -145,7 +145,7 @@ class FarEnds:
     def _pace(self, *, dense: bool) -> None:
         rates = {one.id: one.rates_hz for one in self._chardevs if one.backend.far != "ringbuf"}
         if rates:
-            self._agent.stream_pace({name: r.dense if dense else r.calm for name, r in rates.items()})
+            self._agent.stream_pace({name: r.dense if dense else r.calm for name, r in rates.items()}, dense)
 
     def _open(self, one: Chardev) -> None:
         config = self._guest.config

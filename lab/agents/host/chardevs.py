@@ -1,6 +1,7 @@
 """The host's ends of all chardev connections of a session, by the name of the chardev."""
 
 import socket
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -10,6 +11,9 @@ from .epoch import Epoch
 from .farends import FarEnd, far_end
 from .logfile import LogFile
 from .streams import ChardevStream
+
+PACED_S = 1.0
+_LOOK_S = 0.01
 
 
 class End(Protocol):
@@ -92,10 +96,14 @@ class Chardevs:
         """Send from now on."""
         self._end(chardev).begin()
 
-    def pace(self, rates_hz: Mapping[str, float]) -> None:
-        """chardev -> lines or requests per second from now on."""
+    def pace(self, rates_hz: Mapping[str, float], flowing: bool) -> None:
+        """chardev -> lines or requests per second from now on; flowing: return when lines flow so."""
         for chardev, rate_hz in rates_hz.items():
             self._end(chardev).pace(rate_hz)
+        sent = {chardev: self._sent(chardev) for chardev in rates_hz}
+        deadline = time.monotonic() + PACED_S * flowing
+        while time.monotonic() < deadline and any(self._sent(c) < n + 2 for c, n in sent.items() if n):
+            time.sleep(_LOOK_S)
 
     def move(self, chardev: str, backend: str, path: str | None = None) -> None:
         """Leave the connection and take the other end's new one; as in `stream_open`."""
@@ -126,6 +134,10 @@ class Chardevs:
             end.abandon()
         for prepared in self._prepared.values():
             prepared.close()
+
+    def _sent(self, chardev: str) -> int:
+        end = self._ends[chardev]
+        return end.stream.sent if isinstance(end, ChardevStream) else 0
 
     def _end(self, chardev: str) -> End:
         if chardev not in self._ends:
