@@ -86,7 +86,7 @@ class Rates:
 
 ASKED = Rates(5.0, 50.0)
 IN_FLIGHT = Rates(dense=80.0)
-"""Of back-ends that lose what was sent between the guest's stop and the exec: that is a moment on a fast host."""
+"""Of back-ends that lose what was sent between the guest's stop and the exec: a moment, on a fast host."""
 CONNECTED = ("socket-server", "tcp-server", "socket-client", "reconnecting")
 RATES_HZ: Mapping[str, Rates] = {
     **dict.fromkeys(("qmp", "hmp", "vnc"), ASKED),

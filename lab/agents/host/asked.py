@@ -88,7 +88,7 @@ class AskedStream:
         self._wire, self._chardev, self._where, self._speaks = wire, chardev, where, PROTOCOLS[protocol]()
         self._period_s, self._epoch = 1 / rate_hz, epoch
         self.connections = self.eofs = 0
-        self._asked = self._answered = self._refused = self._last = self._last_epoch = 0
+        self.asked = self._answered = self._refused = self._last = self._last_epoch = 0
         self._longest_idle_s = 0.0
         self._asking, self._pending = True, False
         self._stop, self._greeted, self._moved = threading.Event(), threading.Event(), True
@@ -116,7 +116,7 @@ class AskedStream:
         if drain:
             self._asking = False
         waiting = self._pending
-        sent = self._asked - waiting
+        sent = self.asked - waiting
         received = dict.fromkeys(("repeated", "reordered", "damaged", "cut"), 0)
         received |= {"received": self._answered, "lost": sent - self._answered}
         received |= {"last_number": self._last, "last_epoch": self._last_epoch}
@@ -186,14 +186,14 @@ class AskedStream:
 
     def _ask(self, talk: _Talk, now: float) -> None:
         epoch, talk.until_s = self._epoch, now + ANSWER_S
-        self._pending, self._asked = True, self._asked + 1
+        self._pending, self.asked = True, self.asked + 1
         try:
-            answered = self._speaks.ask(talk, self._asked)
+            answered = self._speaks.ask(talk, self.asked)
         except TimeoutError:  # the connection may be good for the next one
             answered = False
         if answered:
             self._answered += 1
-            self._last, self._last_epoch = self._asked, epoch
+            self._last, self._last_epoch = self.asked, epoch
         else:
             self._refused += 1
         self._pending = False

@@ -100,7 +100,7 @@ class Chardevs:
         """chardev -> lines or requests per second from now on; flowing: return when lines flow so."""
         for chardev, rate_hz in rates_hz.items():
             self._end(chardev).pace(rate_hz)
-        sent = {chardev: self._sent(chardev) for chardev in rates_hz}
+        sent = {chardev: self._sent(chardev) for chardev, rate_hz in rates_hz.items() if rate_hz}
         deadline = time.monotonic() + PACED_S * flowing
         while time.monotonic() < deadline and any(self._sent(c) < n + 2 for c, n in sent.items() if n):
             time.sleep(_LOOK_S)
@@ -137,6 +137,8 @@ class Chardevs:
 
     def _sent(self, chardev: str) -> int:
         end = self._ends[chardev]
+        if isinstance(end, AskedStream):
+            return end.asked
         return end.stream.sent if isinstance(end, ChardevStream) else 0
 
     def _end(self, chardev: str) -> End:
