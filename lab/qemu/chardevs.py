@@ -5,7 +5,7 @@ guest, {port} and {next} are two ports of the bench host.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 BOTH = ("to_guest", "from_guest")
 ANSWERS = ("answers",)
@@ -84,8 +84,8 @@ class Rates:
     guest: float = 2.0
 
 
-ASKED = Rates(5.0, 50.0)
-IN_FLIGHT = Rates(dense=80.0)
+ASKED = Rates(5.0, 100.0)
+IN_FLIGHT_HZ = {"virtio-serial": 80.0, "isa-serial": 25.0}
 """Of back-ends that lose what was sent between the guest's stop and the exec: a moment, on a fast host."""
 CONNECTED = ("socket-server", "tcp-server", "socket-client", "reconnecting")
 RATES_HZ: Mapping[str, Rates] = {
@@ -141,7 +141,10 @@ class Chardev:
 
     @property
     def rates_hz(self) -> Rates:
-        return RATES_HZ.get(self.frontend, IN_FLIGHT if self.backend.name in CONNECTED else Rates())
+        rates = RATES_HZ.get(self.frontend, Rates())
+        if self.backend.name in CONNECTED and not self.protocol:
+            return replace(rates, dense=IN_FLIGHT_HZ[self.frontend])
+        return rates
 
     def where(self, run_dir: str, home: str) -> str:
         """Where the far end finds it; "" where the monitor must be asked, or it holds a socket."""
