@@ -85,13 +85,13 @@ class Rates:
 
 
 ASKED = Rates(5.0, 100.0)
-IN_FLIGHT_HZ = {"virtio-serial": 80.0, "isa-serial": 25.0}
+IN_FLIGHT_HZ = {"virtio-serial": 80.0, "isa-serial": 40.0}
 """Of back-ends that lose what was sent between the guest's stop and the exec: a moment, on a fast host."""
 CONNECTED = ("socket-server", "tcp-server", "socket-client", "reconnecting")
 RATES_HZ: Mapping[str, Rates] = {
     **dict.fromkeys(("qmp", "hmp", "vnc"), ASKED),
     # each byte costs exits of the guest, and an emulated bench host cannot take many of them
-    "isa-serial": Rates(1.0, 10.0, 1.0),
+    "isa-serial": Rates(1.0, 25.0, 1.0),
     # nothing can be asked of a guest that runs, and one that was stopped for a question must not be updated
     "gdbstub": Rates(1.0, 0.0),
 }
