@@ -44,10 +44,10 @@ def row():
 
 
 @pytest.fixture
-def guest_config(bench, row, attached, memory, guest_kernel, guest_initramfs, machine, connections):
+def guest_config(bench, row, attached, memory, guest_kernel, guest_initramfs, machine, connections, mode):
     """A guest with these connections."""
     config = config_of(bench, row, attached, guest_kernel, guest_initramfs, memory=memory)
-    return replace(config, machine=machine, chardevs=connections.chardevs)
+    return replace(config, machine=machine, chardevs=connections.chardevs(mode))
 
 
 @pytest.fixture

@@ -104,12 +104,14 @@ class Chardev:
     frontend: virtio-serial, isa-serial, qmp, hmp, gdbstub or vnc
     number:   its position among those of its guest; makes ports unique
     serial:   number of its serial port in the guest, behind the console's
+    share:    of the dense rate, where an update takes so long that the guest would get no processor
     """
 
     backend: Backend
     frontend: str
     number: int = 0
     serial: int = CONSOLES
+    share: float = 1.0
 
     @property
     def id(self) -> str:
@@ -143,8 +145,8 @@ class Chardev:
     def rates_hz(self) -> Rates:
         rates = RATES_HZ.get(self.frontend, Rates())
         if self.backend.name in CONNECTED and not self.protocol:
-            return replace(rates, dense=IN_FLIGHT_HZ[self.frontend])
-        return rates
+            rates = replace(rates, dense=IN_FLIGHT_HZ[self.frontend])
+        return replace(rates, dense=rates.dense * self.share)
 
     def where(self, run_dir: str, home: str) -> str:
         """Where the far end finds it; "" where the monitor must be asked, or it holds a socket."""
@@ -175,13 +177,13 @@ class Chardev:
         return template.format(id=self.id, run=run_dir, home=home, port=port, next=port + 1)
 
 
-def chardevs(pairs: Iterable[tuple[str, str]]) -> tuple[Chardev, ...]:
+def chardevs(pairs: Iterable[tuple[str, str]], share: float = 1.0) -> tuple[Chardev, ...]:
     """Those of one guest, by (back-end, front-end)."""
-    return tuple(_numbered(pairs))
+    return tuple(_numbered(pairs, share))
 
 
-def _numbered(pairs: Iterable[tuple[str, str]]) -> Iterator[Chardev]:
+def _numbered(pairs: Iterable[tuple[str, str]], share: float) -> Iterator[Chardev]:
     serial = CONSOLES
     for number, (backend, frontend) in enumerate(pairs):
-        yield Chardev(BACKENDS[backend], frontend, number, serial)
+        yield Chardev(BACKENDS[backend], frontend, number, serial, share)
         serial += frontend == "isa-serial"

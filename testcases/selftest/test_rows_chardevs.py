@@ -20,21 +20,21 @@ ISSUE = {
 def test_every_connection_of_a_guest_has_a_grade(guest: ChardevGuest) -> None:
     for mode in guest.modes:
         claims = guest.claims("11.1.3", mode)
-        assert [claim.chardev for claim in claims] == [one.id for one in guest.chardevs]
+        assert [claim.chardev for claim in claims] == [one.id for one in guest.chardevs()]
         assert all(from_json(as_json(claim) or {}) == claim for claim in claims)
         assert {claim.expected == "guest lost" for claim in claims} == {bool(guest.lost)}
 
 
 @pytest.mark.parametrize("guest", MATRIX, ids=lambda guest: guest.name)
 def test_a_guest_can_carry_its_connections(guest: ChardevGuest) -> None:
-    ids = [one.id for one in guest.chardevs]
-    serial = [one.guest_port for one in guest.chardevs if one.frontend == "isa-serial"]
+    ids = [one.id for one in guest.chardevs()]
+    serial = [one.guest_port for one in guest.chardevs() if one.frontend == "isa-serial"]
     assert len(set(ids)) == len(ids)
     assert serial == [f"/dev/ttyS{number}" for number in range(1, len(serial) + 1)] and len(serial) <= 3
     # QEMU prints the names of its terminals to standard output
-    assert not {"stdio", "pty"} <= {one.backend.name for one in guest.chardevs}
+    assert not {"stdio", "pty"} <= {one.backend.name for one in guest.chardevs()}
     folder = "/run/cprlab/01234567"
-    assert all(len(one.where(f"{folder}/2", folder)) < 100 for one in guest.chardevs)
+    assert all(len(one.where(f"{folder}/2", folder)) < 100 for one in guest.chardevs())
 
 
 def test_the_matrix_has_what_was_asked_for() -> None:
