@@ -186,7 +186,8 @@ class NumberedStream:
 
     def _wait_ms(self) -> float:
         until_due_s = self._due - time.monotonic() if self._sending else self._period_s
-        return max(0.0, min(until_due_s, 0.1)) * 1000 if not self._rest else 100.0
+        # a slow stream looks no oftener than it sends: a timer costs a guest under emulation five exits
+        return max(0.0, min(until_due_s, max(0.1, self._period_s))) * 1000 if not self._rest else 100.0
 
     def _receive(self, fd: int) -> bool:
         try:

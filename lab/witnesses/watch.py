@@ -137,7 +137,7 @@ class Watch:
 
 def _streams(agent: HostAgent, guest: Guest, recorder: Recorder) -> list[ChardevStream]:
     # the processor of a guest on an emulated bench host has to do for all of them
-    rate_hz = 10.0 if guest.config.chardevs else 50.0
+    rate_hz = 2.0 if guest.config.chardevs else 50.0
     agent.stream_open("stream-fd", "fd", rate_hz=rate_hz)
     agent.stream_open("stream-path", "path", guest.config.stream_path, rate_hz=rate_hz)
     ports = {"stream-fd": STREAM_FD, "stream-path": STREAM_PATH}

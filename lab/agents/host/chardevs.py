@@ -12,7 +12,7 @@ from .farends import FarEnd, far_end
 from .logfile import LogFile
 from .streams import ChardevStream
 
-PACED_S = 1.0
+PACED_S = 2.0
 _LOOK_S = 0.01
 
 
