@@ -88,7 +88,7 @@ EXPECTED: Mapping[str, Mapping[str, Mapping[Pair, str]]] = {
             **dict.fromkeys(ALL_LOSE, "C"),
             **{("inherited", V): "A", ("stdio", V): "A", ("file-append", V): "A", ("pipe", V): "A"},
             **{("tcp-server", V): "C", ("udp", V): "C"},
-            # a session begins anew on the connection that is kept: what comes before the negotiation is refused
+            # the session begins anew on the connection that is kept: what comes before is refused
             ("inherited", "qmp"): "C",
             **{("socket-server", "qmp"): "C", ("socket-server", "hmp"): "C", ("vnc", "vnc"): "C"},
             # bytes are read that never reach the guest, on a connection that is kept
