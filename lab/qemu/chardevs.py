@@ -144,7 +144,8 @@ class Chardev:
     @property
     def rates_hz(self) -> Rates:
         rates = RATES_HZ.get(self.frontend, Rates())
-        if self.backend.name in CONNECTED and not self.protocol:
+        lossy = self.backend.name in CONNECTED or (self.share < 1 and self.backend.told)
+        if lossy and not self.protocol:
             rates = replace(rates, dense=IN_FLIGHT_HZ[self.frontend])
         return replace(rates, dense=rates.dense * self.share)
 
