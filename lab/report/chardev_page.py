@@ -103,6 +103,11 @@ def remark(cell: Cell) -> str:
     return f"{cell.outcome}: the table says {cell.expected}" if cell.grade != cell.expected else cell.outcome
 
 
+def colour(cell: Cell) -> str:
+    """That of its grade; a grade that is not to be believed has none."""
+    return COLOURS["?" if cell.outcome == "UNKNOWN" else cell.grade]
+
+
 def page_html(found: Matrix, files: list[Path]) -> str:
     """The picture, and the same as a table."""
     columns = found.columns
@@ -125,9 +130,7 @@ def _square(axes: Axes, x: int, y: int, cell: Cell | None) -> None:
     wrong = remark(cell)
     edge, width = ("#cc0000", 2.5) if wrong else ("white", 1.0)
     axes.add_patch(
-        Rectangle(
-            (x + 0.03, y + 0.05), 0.94, 0.9, facecolor=COLOURS[cell.grade], edgecolor=edge, linewidth=width
-        )
+        Rectangle((x + 0.03, y + 0.05), 0.94, 0.9, facecolor=colour(cell), edgecolor=edge, linewidth=width)
     )
     axes.text(x + 0.5, y + 0.36, cell.grade, ha="center", va="center", weight="bold", fontsize=9)
     axes.text(x + 0.5, y + 0.74, wrong or losses(cell), ha="center", va="center", fontsize=6)
@@ -138,7 +141,7 @@ def _td(cell: Cell | None) -> str:
         return "<td>\N{EN DASH}</td>"
     words = [f"<b>{html.escape(cell.grade)}</b>", html.escape(losses(cell))]
     words += [f"<b>{html.escape(remark(cell))}</b>"] if remark(cell) else []
-    return f'<td style="background: {COLOURS[cell.grade]}; color: #000">{"<br>".join(words)}</td>'
+    return f'<td style="background: {colour(cell)}; color: #000">{"<br>".join(words)}</td>'
 
 
 def _attach(results: Path, name: str, path: Path) -> dict[str, str]:

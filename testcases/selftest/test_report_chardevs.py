@@ -9,7 +9,7 @@ import pytest
 from lab.checkers import chardev_grade
 from lab.record.case import write_verdicts
 from lab.record.chardev_matrix import Matrix, matrix
-from lab.report.chardev_page import add_page, legend, losses, page_html, remark
+from lab.report.chardev_page import COLOURS, add_page, colour, legend, losses, page_html, remark
 from lab.timeline import Timeline
 from lab.verdict import judge
 
@@ -64,6 +64,13 @@ def test_the_page_says_all_without_colour(run: Path) -> None:
     words = page_html(matrix(run), [])
     assert "<b>C</b><br>from 2" in words and "FAIL: the table says C" in words
     assert "A: the same connection, nothing lost" in words and "cut:" not in words
+
+
+def test_a_grade_that_is_not_believed_has_no_colour(tmp_path: Path) -> None:
+    cases = [case(tmp_path, "slept", "A", told(longest_idle_ms=9000))]
+    (tmp_path / "run.json").write_text(json.dumps({"cases": cases}))
+    (cell,) = matrix(tmp_path).cells
+    assert (cell.grade, remark(cell), colour(cell)) == ("A", "UNKNOWN", COLOURS["?"])
 
 
 def test_the_page_is_in_the_results_once(run: Path) -> None:
