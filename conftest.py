@@ -12,6 +12,7 @@ pytest_plugins = [
     "fixtures.row",
     "fixtures.memory",
     "fixtures.container",
+    "fixtures.chardevs",
     "fixtures.guest",
     "fixtures.load",
     "fixtures.preflight",

@@ -14,6 +14,7 @@ from lab.errors import BenchError, SutError
 from lab.evidence import Evidence
 from lab.qemu.argv import GuestConfig, with_descriptors
 from lab.qemu.monitor import Monitor
+from lab.witnesses.farends import prepare
 
 QUIT_TIMEOUT_S = 20.0
 
@@ -63,9 +64,16 @@ class Incarnations:
         self.host.check(["mkdir", "-p", "-m", "700", config.run_dir])
         if self._number == 1:
             self._undo.callback(self.host.run, ["rm", "-rf", config.run_dir])
+        if self._number == 1:
+            prepare(self.agent, config)
         argv = [*wrapper, *config.argv(qemu, new=self._number > 1), *incoming]
         spawned = self.agent.spawn(
-            "qemu", argv, sockets=["stream-fd"], taps=config.taps, container=config.container
+            "qemu",
+            argv,
+            sockets=config.sockets,
+            taps=config.taps,
+            container=config.container,
+            stdio=config.stdio,
         )
         self.evidence.record("qemu.start", argv=list(spawned.argv), pid=spawned.pid, beside=beside)
         self._undo.callback(self._end, spawned.pid)

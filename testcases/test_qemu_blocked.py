@@ -78,6 +78,7 @@ class Starter(HostAgent):
         sockets: Sequence[str] = (),
         taps: Sequence[str] = (),
         container: str = "",
+        stdio: str = "",
     ) -> Spawned:
         ours, theirs = socket.socketpair()
         filled = with_descriptors(list(argv[1:]), {"stream-fd": theirs.fileno()})

@@ -105,56 +105,89 @@ class NumberedStream:
 
     Set `epoch` and the lines carry it from then on. `run` belongs in one thread,
     the rest may be called from others.
+
+    held: nothing is sent before `begin`
     """
 
     def __init__(
-        self, rate_hz: float = 50.0, epoch: int = 1, seen: Callable[[Line], object] = lambda line: None
+        self,
+        rate_hz: float = 50.0,
+        epoch: int = 1,
+        seen: Callable[[Line], object] = lambda line: None,
+        *,
+        held: bool = False,
     ) -> None:
         self.epoch = epoch
         self.checker = Checker(seen)
         self.sent = 0
         self._period_s = 1 / rate_hz
-        self._sending = True
+        self._sending = not held
+        self._awake_s, self._longest_idle_s = 0.0, 0.0
         self._line = self._rest = b""
         self._due = 0.0
         self._progress = threading.Condition()
 
-    def run(self, fd: int, stop: threading.Event) -> str:
+    def run(self, fd: int, stop: threading.Event, out: int | None = None) -> str:
         """Send and check on a non-blocking descriptor; "stopped", or why the connection ended.
+
+        out: where to write, if it is another descriptor than where to read
 
         An end of file is "eof". On a virtio-serial port that only means that nobody is connected at the other
         side: wait a little and run again. A line that was only partly written is written whole the next time.
         """
+        out = fd if out is None else out
         poll = select.poll()
         poll.register(fd, select.POLLIN)
         self._rest = self._line if self._rest else b""
+        self._awake_s = time.monotonic()
         try:
             while not stop.is_set():
-                poll.modify(fd, select.POLLIN | (select.POLLOUT if self._rest else 0))
+                full = bool(self._rest)
+                poll.modify(fd, select.POLLIN | (select.POLLOUT if full and out == fd else 0))
                 ready = poll.poll(self._wait_ms())
                 if ready and ready[0][1] & ~select.POLLOUT and not self._receive(fd):
                     return "eof"
-                self._send(fd)
+                self._send(out)
         except OSError as error:
             return f"{type(error).__name__}: {error}"
+        finally:
+            self._idle()
         return "stopped"
+
+    def begin(self) -> None:
+        """Send from now on, if it was held until now."""
+        with self._progress:
+            self._awake_s = time.monotonic()
+            self._sending = True
+
+    def pace(self, rate_hz: float) -> None:
+        """Send so many lines per second from now on."""
+        self._period_s = 1 / rate_hz
+        self._due = min(self._due, time.monotonic() + self._period_s)
 
     def drain(self) -> None:
         """Begin no further line: `sent` is final; a report says `drained` once the last line is out."""
         with self._progress:
+            self._idle()
             self._sending = False
 
     def report(self, upto: int | None = None, timeout_s: float = 0.0) -> dict[str, object]:
-        """{sent, drained, received: counters}; waits at most `timeout_s` until number `upto` has come."""
+        """{sent, drained, longest_idle_ms, received: counters}; waits up to `timeout_s` for number `upto`.
+
+        longest_idle_ms: the longest time in which it was connected, sent nothing and could have
+        """
         if upto is not None:
             with self._progress:
                 self._progress.wait_for(lambda: self.checker.last_number >= upto, timeout_s)
         drained = not self._sending and not self._rest
-        return {"sent": self.sent, "drained": drained, "received": self.checker.report(upto)}
+        idle_ms = round(1000 * self._longest_idle_s)
+        counted = {"sent": self.sent, "drained": drained, "longest_idle_ms": idle_ms}
+        return {**counted, "received": self.checker.report(upto)}
 
     def _wait_ms(self) -> float:
         until_due_s = self._due - time.monotonic() if self._sending else self._period_s
-        return max(0.0, min(until_due_s, 0.1)) * 1000 if not self._rest else 100.0
+        # a slow stream looks no oftener than it sends: a timer costs a guest under emulation five exits
+        return max(0.0, min(until_due_s, max(0.1, self._period_s))) * 1000 if not self._rest else 100.0
 
     def _receive(self, fd: int) -> bool:
         try:
@@ -169,6 +202,8 @@ class NumberedStream:
     def _send(self, fd: int) -> None:
         if not self._rest:
             self._rest = self._next_line()
+        else:
+            self._idle()
         # BlockingIOError: the other side does not read; poll waits for room
         with contextlib.suppress(BlockingIOError):
             self._rest = self._rest[os.write(fd, self._rest) :] if self._rest else b""
@@ -181,6 +216,14 @@ class NumberedStream:
                 return b""
             # after a pause: go on at the rate, no burst to catch up
             self._due = max(self._due + self._period_s, now)
+            self._idle()
             self.sent += 1
             self._line = Line(self.epoch, self.sent).encoded()
         return self._line
+
+    def _idle(self) -> None:
+        """It is awake now: a line is on its way, or waits for room."""
+        now = time.monotonic()
+        if self._sending:
+            self._longest_idle_s = max(self._longest_idle_s, now - self._awake_s)
+        self._awake_s = now

@@ -186,13 +186,15 @@ class HostAgent(Making, HandingOver):
         sockets: Sequence[str] = (),
         taps: Sequence[str] = (),
         container: str = "",
+        stdio: str = "",
     ) -> Spawned:
         """Start a process; "{fd:NAME}" in argv becomes its descriptor of the socket NAME.
 
         "{fd:tap:NAME}" becomes that of the tap NAME, made by `tap_create`.
         container: one made by `container_create`, which it is started in; "" for none
+        stdio: name of a socket that is its standard input and output; "" for none
         """
-        files = {"sockets": list(sockets), "taps": list(taps), "container": container}
+        files = {"sockets": list(sockets), "taps": list(taps), "container": container, "stdio": stdio}
         reply = self._dict("spawn", name=name, argv=list(argv), env=dict(env or {}), **files)
         return Spawned(reply["pid"], reply["fds"], tuple(reply["argv"]), reply["log"])
 
@@ -257,8 +259,31 @@ class HostAgent(Making, HandingOver):
     def stop_watch(self, name: str) -> dict[str, Any]:
         return self._dict("stop_watch", name=name)
 
-    def stream_open(self, chardev: str, backend: str, path: str | None = None, rate_hz: float = 50.0) -> None:
-        self.link.call("stream_open", chardev=chardev, backend=backend, path=path, rate_hz=rate_hz)
+    def stream_prepare(self, chardev: str, backend: str, path: str) -> None:
+        """Make what QEMU connects to, or opens, when it starts."""
+        self.link.call("stream_prepare", chardev=chardev, backend=backend, path=path)
+
+    def stream_open(
+        self,
+        chardev: str,
+        backend: str,
+        path: str | None = None,
+        rate_hz: float = 50.0,
+        *,
+        held: bool = False,
+        protocol: str = "",
+    ) -> None:
+        """See lab/agents/host/chardevs.py."""
+        where: dict[str, Any] = {"chardev": chardev, "backend": backend, "path": path}
+        self.link.call("stream_open", **where, rate_hz=rate_hz, held=held, protocol=protocol)
+
+    def stream_begin(self, chardev: str) -> None:
+        """Send from now on, if it was opened held."""
+        self.link.call("stream_begin", chardev=chardev)
+
+    def stream_pace(self, rates_hz: Mapping[str, float], flowing: bool) -> None:
+        """chardev -> lines or requests per second from now on; flowing: wait until they flow so."""
+        self.link.call("stream_pace", rates_hz=dict(rates_hz), flowing=flowing)
 
     def stream_move(self, chardev: str, backend: str, path: str | None = None) -> None:
         """Leave a stream's connection, and go on over the newest socket of `spawn` or a path."""
@@ -270,6 +295,10 @@ class HostAgent(Making, HandingOver):
         return self._dict(
             "stream_report", wait_s + 20, chardev=chardev, drain=drain, upto=upto, wait_s=wait_s
         )
+
+    def streams_heard(self) -> dict[str, list[int]]:
+        """Of all ends the last number and the last epoch that came."""
+        return self._dict("streams_heard")
 
     def stream_close(self, chardev: str) -> dict[str, Any]:
         return self._dict("stream_close", chardev=chardev)

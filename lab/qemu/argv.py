@@ -7,6 +7,7 @@ asks for "all old QEMU arguments plus -incoming" (QEMU docs/devel/migration/CPR.
 import re
 from dataclasses import dataclass
 
+from lab.qemu.chardevs import Chardev
 from lab.qemu.devices import IOMMUFD, Device, IommuBackend, TapNet
 from lab.qemu.memory import MEMFD, Memory
 
@@ -26,6 +27,7 @@ class GuestConfig:
     kernel_args:    appended to the guest kernel's command line
     viommu:         whether it has an IOMMU of its own (an emulated Intel one)
     memory:         what its RAM is made of
+    chardevs:       connections beside the lab's own
     container:      name of the one on the bench host that its QEMU runs in; "" for none
     extra:          further words, like those that QEMU traces by
     """
@@ -44,6 +46,7 @@ class GuestConfig:
     memory: Memory = MEMFD
     log_dir: str = ""
     container: str = ""
+    chardevs: tuple[Chardev, ...] = ()
     extra: tuple[str, ...] = ()
 
     @property
@@ -60,7 +63,23 @@ class GuestConfig:
 
     @property
     def console_log(self) -> str:
-        return f"{self.log_dir or self.run_dir}/console.log"
+        return f"{self.home}/console.log"
+
+    @property
+    def home(self) -> str:
+        """The folder of what is one for all QEMUs of the guest."""
+        return self.log_dir or self.run_dir
+
+    @property
+    def sockets(self) -> tuple[str, ...]:
+        """The chardevs whose descriptors QEMU inherits."""
+        held = (one.id for one in self.chardevs if one.backend.far == "fd" and one.id != self.stdio)
+        return ("stream-fd", *held)
+
+    @property
+    def stdio(self) -> str:
+        """The chardev that is QEMU's standard input and output; "" for none."""
+        return next((one.id for one in self.chardevs if one.backend.name == "stdio"), "")
 
     @property
     def taps(self) -> tuple[str, ...]:
@@ -94,6 +113,7 @@ class GuestConfig:
             *self._viommu(),
             *self._console(),
             *self._ports(),
+            *(word for one in self.chardevs for word in one.argv(self.run_dir, self.home)),
             *self._devices(),
             *self.memory.devices(new=new),
             *self.extra,

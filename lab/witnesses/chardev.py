@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from lab.drivers.agent import HostAgent
 from lab.epochs import Agent
 from lab.errors import SutError
+from lab.qemu.chardevs import BOTH
 from lab.timeline import Recorder
 from lab.waiting import wait_until
 from lab.witnesses.blind import blind_if_refused
@@ -56,12 +57,16 @@ class GuestEnd:
 
 @dataclass(frozen=True)
 class ChardevStream:
-    """A stream that is open at both ends."""
+    """A stream that is open at both ends.
+
+    ways: the directions that its back-end has
+    """
 
     chardev: str
     host: StreamEnd
     guest: StreamEnd
     recorder: Recorder
+    ways: tuple[str, ...] = BOTH
 
     def report(self, *, update: int, drain: bool = False, wait_s: float = 5.0) -> None:
         """Record `chardev.report`, or `witness.blind` when an end cannot be asked.
@@ -80,20 +85,48 @@ class ChardevStream:
         for end in (self.host, self.guest):
             if drain:
                 end.drain()
-        sent_by_host, sent_by_guest = (end.report()["sent"] for end in (self.host, self.guest))
-        at_guest = _awaited(self.guest, sent_by_host, wait_s)
-        at_host = _awaited(self.host, sent_by_guest, wait_s)
-        self.recorder.record(
-            "chardev.report",
-            chardev=self.chardev,
-            backend=at_host["backend"],
-            connections=at_host["connections"],
-            eofs=at_host["eofs"],
-            to_guest={"sent": sent_by_host} | _counted(at_guest),
-            from_guest={"sent": sent_by_guest} | _counted(at_host),
-            drained=drain,
-            update=update,
-        )
+        by_host, by_guest = self.host.report(), self.guest.report()
+        at_guest = _awaited(self.guest, by_host["sent"], wait_s)
+        at_host = _awaited(self.host, by_guest["sent"], wait_s)
+        ways = {"to_guest": _way(by_host, at_guest), "from_guest": _way(by_guest, at_host)}
+        _record(self.recorder, self.chardev, at_host, {w: ways[w] for w in self.ways}, drain, update)
+
+
+@dataclass(frozen=True)
+class AskedConnection:
+    """A connection at whose other end is QEMU itself: requests and answers."""
+
+    chardev: str
+    host: HostEnd
+    recorder: Recorder
+
+    def report(self, *, update: int, drain: bool = False, wait_s: float = 5.0) -> None:
+        """Record `chardev.report` with the one way `answers`."""
+        with blind_if_refused(self.recorder, f"chardev {self.chardev}"):
+            if drain:
+                self.host.drain()
+            asked = self.host.report()
+            answered = _awaited(self.host, asked["sent"], wait_s)
+            _record(self.recorder, self.chardev, answered, {"answers": _way(asked, answered)}, drain, update)
+
+
+def _record(
+    recorder: Recorder,
+    chardev: str,
+    at_host: Mapping[str, Any],
+    ways: Mapping[str, Any],
+    drained: bool,
+    update: int,
+) -> None:
+    told = {name: at_host[name] for name in ("backend", "connections", "eofs")}
+    told |= {name: at_host[name] for name in ("truncated", "sessions", "refused") if name in at_host}
+    recorder.record("chardev.report", chardev=chardev, **told, **ways, drained=drained, update=update)
+
+
+def _way(by: Mapping[str, Any], at: Mapping[str, Any]) -> dict[str, int]:
+    """One direction: what one end sent, and what came at the other."""
+    counted = {name: at["received"][name] for name in _COUNTERS}
+    return {"sent": by["sent"], "longest_idle_ms": by["longest_idle_ms"], **counted}
 
 
 class _Late(Exception):
@@ -109,7 +142,3 @@ def _awaited(end: StreamEnd, number: int, wait_s: float) -> Mapping[str, Any]:
 
 def _last(end: StreamEnd) -> int:
     return int(end.report()["received"]["last_number"])
-
-
-def _counted(report: Mapping[str, Any]) -> dict[str, int]:
-    return {name: report["received"][name] for name in _COUNTERS}

@@ -14,6 +14,7 @@ from lab.witnesses.chardev import ChardevStream, GuestEnd, HostEnd
 from lab.witnesses.clock import sync
 from lab.witnesses.container import ContainerLink, container, container_stream
 from lab.witnesses.device import device
+from lab.witnesses.farends import FarEnds, Reported
 from lab.witnesses.footprint import footprint
 from lab.witnesses.interrupts import interrupts
 from lab.witnesses.kmsg import kmsg
@@ -38,7 +39,8 @@ class Watch:
     functions: Sequence[str]
     recorder: Recorder
     epochs: Epochs
-    streams: Sequence[ChardevStream]
+    streams: Sequence[Reported]
+    connections: FarEnds
 
     @classmethod
     @contextmanager
@@ -61,9 +63,10 @@ class Watch:
             stack.enter_context(kmsg(agent, recorder))
             stack.enter_context(pins(agent, recorder, guest.pid))
             guest.link.call("heartbeat_start", tick_ms=tick_ms)
-            streams = _streams(agent, guest, recorder)
+            streams: list[Reported] = [*_streams(agent, guest, recorder)]
             streams += [container_stream(agent, link, recorder) for link in inside]
-            watch = cls(agent, guest, far, functions, recorder, epochs, streams)
+            connections = FarEnds(agent, guest, recorder)
+            watch = cls(agent, guest, far, functions, recorder, epochs, streams, connections)
             guest.followers.append(watch.follow)
             epochs.open_next()
             watch.sync_clocks()
@@ -74,6 +77,7 @@ class Watch:
         self.agent.follow_pins(now.pid)
         self.agent.stream_move("stream-fd", "fd")
         self.agent.stream_move("stream-path", "path", now.config.stream_path)
+        self.connections.follow(now.config)
 
     @contextmanager
     def update(self, number: int) -> Iterator[None]:
@@ -96,8 +100,9 @@ class Watch:
     @contextmanager
     def traced(self, number: int) -> Iterator[None]:
         """Trace the bench host's kernel while new QEMU replaces the old one, then open a new epoch."""
-        with trace(self.agent, self.recorder, update=number):
+        with trace(self.agent, self.recorder, update=number), self.connections.dense():
             yield
+        self.connections.find_again()
         self.epochs.open_next()
         # counts that rise from here to the snapshots after the load settled rise in new QEMU
         self._interrupts("after", number)
@@ -112,6 +117,7 @@ class Watch:
     def report_streams(self, *, update: int, drain: bool) -> None:
         for stream in self.streams:
             stream.report(update=update, drain=drain)
+        self.connections.report(update=update, drain=drain)
 
     def last_words(self) -> None:
         """What can be said only when nothing more is sent: that no byte of a stream is missing."""
@@ -137,10 +143,12 @@ class Watch:
 
 
 def _streams(agent: HostAgent, guest: Guest, recorder: Recorder) -> list[ChardevStream]:
-    agent.stream_open("stream-fd", "fd")
-    agent.stream_open("stream-path", "path", guest.config.stream_path)
+    # the processor of a guest on an emulated bench host has to do for all of them
+    rate_hz = 2.0 if guest.config.chardevs else 50.0
+    agent.stream_open("stream-fd", "fd", rate_hz=rate_hz)
+    agent.stream_open("stream-path", "path", guest.config.stream_path, rate_hz=rate_hz)
     ports = {"stream-fd": STREAM_FD, "stream-path": STREAM_PATH}
-    guest.link.call("streams_start", names=list(ports.values()))
+    guest.link.call("streams_start", names=list(ports.values()), rate_hz=rate_hz)
     return [
         ChardevStream(chardev, HostEnd(agent, chardev), GuestEnd(guest.link, port), recorder)
         for chardev, port in ports.items()

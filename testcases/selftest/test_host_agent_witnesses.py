@@ -135,7 +135,8 @@ class FakeEnd:
             "lost": max(0, (upto or 0) - self.seen),
         }
         backend = {"backend": "fd", "connections": 1, "eofs": 0}
-        return {"sent": self.sent, "drained": self.drained, "received": received} | backend
+        sent = {"sent": self.sent, "longest_idle_ms": 20, "drained": self.drained}
+        return {**sent, "received": received} | backend
 
 
 def chardev_report(tmp_path: Path, host: FakeEnd, guest: FakeEnd) -> Timeline:

@@ -1,4 +1,4 @@
-"""The guest's ends of the chardev streams: numbered lines over virtio-serial ports."""
+"""The guest's ends of the chardev streams: numbered lines over virtio-serial ports, and serial ports."""
 
 import os
 import threading
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..rpc import AgentError
 from .port import find, unplugged
+from .tty import PREFIX, open_raw
 
 if TYPE_CHECKING:
     from ..numbered import NumberedStream
@@ -15,13 +16,18 @@ NOBODY_THERE_S = 0.05
 """A port whose host side is closed reads as ended at once, for as long as it is closed."""
 
 
+def opened(name: str) -> int | None:
+    """The virtio-serial port of this name, or the serial port at this path; None while there is none."""
+    return open_raw(name) if name.startswith(PREFIX) else find(name)
+
+
 class Streams:
     """One thread a stream: they are slow, and `numbered` is the host agent's too.
 
     opener: gives the descriptor of a port by its name
     """
 
-    def __init__(self, opener: Callable[[str], int | None] = find) -> None:
+    def __init__(self, opener: Callable[[str], int | None] = opened) -> None:
         self._opener = opener
         self._streams: dict[str, NumberedStream] = {}
         self._threads: list[threading.Thread] = []
@@ -31,6 +37,7 @@ class Streams:
             "streams_start": self.start,
             "streams_drain": self.drain,
             "streams_report": self.report,
+            "streams_heard": self.heard,
         }
 
     def epoch(self, number: int) -> None:
@@ -40,7 +47,7 @@ class Streams:
             stream.epoch = number
 
     def start(self, names: list[str], rate_hz: float = 50.0) -> None:
-        """Send and check on the ports of these names: `cprlab.stream.fd`, …"""
+        """Send and check on the ports of these names: `cprlab.stream.fd`, `/dev/ttyS1`, …"""
         # costs a guest under TCG a third of a second: not before it is wanted
         from ..numbered import NumberedStream
 
@@ -48,7 +55,7 @@ class Streams:
             if name in self._streams:
                 raise AgentError(f"stream {name} runs already")
             if (fd := self._opener(name)) is None:
-                raise AgentError(f"no virtio-serial port {name!r} in the guest")
+                raise AgentError(f"no port {name!r} in the guest")
             self._streams[name] = stream = NumberedStream(rate_hz, self._epoch)
             thread = threading.Thread(target=self._run, args=(stream, name, fd), daemon=True)
             self._threads.append(thread)
@@ -61,6 +68,11 @@ class Streams:
     def report(self, name: str, upto: int | None = None) -> dict[str, Any]:
         """What was sent and what came by now, without waiting; see numbered.NumberedStream.report."""
         return self._stream(name).report(upto)
+
+    def heard(self) -> dict[str, list[int]]:
+        """Of all streams the last number and the last epoch that came: cheap to ask often."""
+        checkers = {name: stream.checker for name, stream in self._streams.items()}
+        return {name: [checker.last_number, checker.last_epoch] for name, checker in checkers.items()}
 
     def close(self) -> None:
         """End all streams."""

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from ..rpc import AgentError, Wire
 from . import backing, binding, device, functions, procfs, qemu_probe, trace, vduse
 from .capabilities import capabilities, qemu_version
+from .chardevs import Chardevs
 from .container import Containers
 from .epoch import Epoch
 from .footprint import footprint
@@ -24,7 +25,6 @@ from .making import making, undo_table
 from .medium import read_medium
 from .pins import PinSampler
 from .spawned import Spawner
-from .streams import ChardevStream
 from .sysfs import Sysfs
 from .tap import Taps
 from .update_facts import update_facts
@@ -35,7 +35,7 @@ STATE = Path("/var/lib/cprlab")
 _CALLS = (
     *("hello", "clock", "epoch", "bind", "give_back", "restore", "device", "spawn", "reap", "kill"),
     *("watch_pins", "watch_kmsg", "watch_trace", "unwatch_trace", "stop_watch"),
-    *("stream_open", "stream_move", "stream_report", "stream_close", "await_socket", "follow_pins"),
+    *("await_socket", "follow_pins"),
 )
 
 
@@ -63,7 +63,7 @@ class HostAgent:
         self._folder = Path(tempfile.mkdtemp(prefix="cprlab-agent-"))
         self._spawner = Spawner(wire, self._folder)
         self._watches: dict[str, Watch] = {}
-        self._streams: dict[str, ChardevStream] = {}
+        self._chardevs = Chardevs(wire, self._spawner.sockets, self._epoch)
         self._journal = Journal(state / "journal.jsonl", undo_table(self._sysfs))
         self._taps = Taps(self._sysfs, self._journal)
         self._kept = KeptMemory(self._journal)
@@ -82,6 +82,7 @@ class HostAgent:
             "memory_keep": self._kept.keep,
             "memory_take": self._kept.take,
             "memory_look": self._kept.look,
+            **self._chardevs.calls(),
             "capabilities": lambda: capabilities(self._sysfs),
             "update_facts": partial(update_facts, self._sysfs),
             "functions": lambda: functions.functions(self._sysfs),
@@ -113,8 +114,7 @@ class HostAgent:
 
     def epoch(self, number: int) -> None:
         self._epoch.number = number
-        for stream in self._streams.values():
-            stream.stream.epoch = number
+        self._chardevs.epoch(number)
 
     def bind(self, bdf: str, together: Sequence[str] = ()) -> dict[str, Any]:
         return binding.bind(self._sysfs, self._journal, bdf, together)
@@ -138,9 +138,10 @@ class HostAgent:
         sockets: Sequence[str] = (),
         taps: Sequence[str] = (),
         container: str = "",
+        stdio: str = "",
     ) -> dict[str, Any]:
         inside = self._containers.get(container) if container else None
-        return self._spawner.spawn(name, argv, env, sockets, self._taps.descriptors(taps), inside)
+        return self._spawner.spawn(name, argv, env, sockets, self._taps.descriptors(taps), inside, stdio)
 
     def reap(self, pid: int, wait_s: float = 10.0) -> dict[str, Any]:
         ended = self._spawner.child(pid).reap(wait_s)
@@ -181,31 +182,12 @@ class HostAgent:
             raise AgentError(f"no watch {name!r} runs; running: {sorted(self._watches) or 'none'}")
         return watch.stop()
 
-    def stream_open(self, chardev: str, backend: str, path: str | None = None, rate_hz: float = 50.0) -> None:
-        """backend: "fd", the socket that `spawn` kept, or "path", which QEMU listens on."""
-        if chardev in self._streams:
-            raise AgentError(f"stream {chardev!r} is open already")
-        where = self._where(chardev, backend, path)
-        self._streams[chardev] = ChardevStream(self._wire, chardev, where, rate_hz, self._epoch.number)
-
-    def stream_move(self, chardev: str, backend: str, path: str | None = None) -> None:
-        """Leave the connection and take the other end's new one; as in `stream_open`."""
-        self._stream(chardev).move(self._where(chardev, backend, path))
-
-    def stream_report(
-        self, chardev: str, drain: bool = False, upto: int | None = None, wait_s: float = 5.0
-    ) -> dict[str, Any]:
-        """Counters of our end. drain: begin no further line; upto: wait for the other end's last number."""
-        return self._stream(chardev).report(drain, upto, wait_s)
-
-    def stream_close(self, chardev: str) -> dict[str, Any]:
-        return {**self._stream(chardev).stop(), "closed": self._streams.pop(chardev) is not None}
-
     def end(self) -> list[str]:
         """Kill what was started, end the watches, give everything back; returns what went wrong."""
         errors = self._spawner.kill_all()
-        for watch in [*self._watches.values(), *self._streams.values()]:
+        for watch in self._watches.values():
             watch.abandon()
+        self._chardevs.abandon()
         self._taps.close()
         self._containers.close()
         self._kept.close()
@@ -219,15 +201,3 @@ class HostAgent:
         if name in self._watches:
             raise AgentError(f"watch {name!r} runs already")
         self._watches[name] = start()
-
-    def _stream(self, chardev: str) -> ChardevStream:
-        if chardev not in self._streams:
-            raise AgentError(f"no stream {chardev!r} is open; open: {sorted(self._streams) or 'none'}")
-        return self._streams[chardev]
-
-    def _where(self, chardev: str, backend: str, path: str | None) -> Any:
-        if backend == "path" and path:
-            return Path(path)
-        if backend == "fd" and chardev in self._spawner.sockets:
-            return self._spawner.sockets[chardev]
-        raise AgentError(f"chardev {chardev!r}: backend 'path' needs a path, backend 'fd' a socket of spawn")

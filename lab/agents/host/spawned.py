@@ -85,8 +85,9 @@ class Child:
         return True
 
     def _read(self) -> None:
-        assert self.process.stdout is not None
-        with self.process.stdout as output, self.log.open("ab", buffering=0) as log:
+        output = self.process.stdout or self.process.stderr
+        assert output is not None
+        with output, self.log.open("ab", buffering=0) as log:
             rest = b""
             while data := os.read(output.fileno(), _READ_BYTES):
                 log.write(data)
@@ -151,6 +152,7 @@ class Spawner:
         sockets: Sequence[str] = (),
         taps: Mapping[str, int] | None = None,
         inside: Inside | None = None,
+        stdio: str = "",
     ) -> dict[str, Any]:
         """Start a process in a session of its own; "{fd:NAME}" in argv becomes the number it inherits.
 
@@ -160,19 +162,21 @@ class Spawner:
         env is added to the agent's own environment. The reply says {pid, fds: {name: number}, argv, log}.
         taps:   name -> the agent's descriptor, which it keeps
         inside: the container it is started in, with the container's environment
+        stdio:  name of a socket that is its standard input and output; "" for none
 
         Raises:
             AgentError: if the program cannot be started.
         """
-        pairs = {socket_name: socket.socketpair() for socket_name in sockets}
+        pairs = {name: socket.socketpair() for name in [*sockets, *([stdio] if stdio else [])]}
         fds: dict[str, int] = {}
         try:
-            given = {socket_name: theirs.fileno() for socket_name, (_, theirs) in pairs.items()}
+            given = {socket_name: pairs[socket_name][1].fileno() for socket_name in sockets}
             given |= {f"tap:{tap}": fd for tap, fd in (taps or {}).items()}
             for fd_name, fd in given.items():
                 fds[fd_name] = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, FIRST_FD + len(fds))
             filled = [_filled(word, fds) for word in argv]
-            child = self._start(name, filled, env or {}, list(fds.values()), inside)
+            both = pairs[stdio][1].fileno() if stdio else None
+            child = self._start(name, filled, env or {}, list(fds.values()), inside, both)
         except OSError as error:
             _close([ours for ours, _ in pairs.values()])
             raise AgentError(
@@ -213,6 +217,7 @@ class Spawner:
         env: Mapping[str, str],
         fds: Sequence[int],
         inside: Inside | None,
+        stdio: int | None,
     ) -> Child:
         # setpriv execs the program, so the PID is the program's; it dies even if SIGKILL ends the agent
         setpriv = shutil.which("setpriv")
@@ -223,9 +228,9 @@ class Spawner:
         command = inside.entering(argv, fds, pid_file) if inside else argv
         process = subprocess.Popen(
             [*prefix, *command],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL if stdio is None else stdio,
+            stdout=subprocess.PIPE if stdio is None else stdio,
+            stderr=subprocess.STDOUT if stdio is None else subprocess.PIPE,
             env={**os.environ, **env},
             pass_fds=fds,
             start_new_session=True,
