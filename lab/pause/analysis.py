@@ -19,6 +19,7 @@ class Row:
     clocks: by each clock
     phases: name -> series, in the order in which they follow each other
     still:  for how long the guest's clock stood still
+    yardstick: how fast the bench host was, by the time that a fixed piece of work took
     """
 
     point: Point
@@ -28,6 +29,7 @@ class Row:
     phases: Mapping[str, Series]
     resolutions: Mapping[str, float]
     still: Series | None
+    yardstick: Series | None
 
     def phase_s(self, *names: str) -> float:
         """The medians of some phases together; what is unknown counts nothing."""
@@ -42,22 +44,29 @@ class Row:
             "resolutions_s": {name: round(value, 6) for name, value in self.resolutions.items()},
             "phases_s": {name: series.as_json() for name, series in self.phases.items()},
             "guest_clock_stood_still_s": self.still.as_json() if self.still else None,
+            "yardstick_s": self.yardstick.as_json() if self.yardstick else None,
         }
 
 
 @dataclass(frozen=True)
 class Growth:
-    """How a mode's pause grows with memory, in seconds per GiB; `of` is "pause" or a phase."""
+    """How a mode's pause grows with memory, in seconds per GiB.
+
+    of:    "pause" or a phase
+    apart: how many times slower the bench host was at one size than at another; None if nobody looked
+    """
 
     mode: str
     point: Point
     of: str
     slope: Slope
+    apart: float | None
 
     def as_json(self) -> dict[str, Any]:
         ms = {name: round(value * 1000, 3) for name, value in vars(self.slope).items() if name != "n"}
         like = str(self.point).split("-", 1)[1]
-        return {"mode": self.mode, "like": like, "of": self.of, "ms_per_gib": ms, "n": self.slope.n}
+        told = {"mode": self.mode, "like": like, "of": self.of, "ms_per_gib": ms, "n": self.slope.n}
+        return told | {"bench_speed_apart": round(self.apart, 3) if self.apart else None}
 
 
 @dataclass(frozen=True)
@@ -123,6 +132,7 @@ def _row(samples: Sequence[Sample], point: Point, mode: str) -> Row | None:
         return None
     names = dict.fromkeys(name for s in mine for name in s.phases)
     still = tuple(s.still_s for s in mine if s.still_s is not None)
+    yardsticks = tuple(s.yardstick_s for s in mine if s.yardstick_s is not None)
     resolutions = {name: max((s.resolutions.get(name, 0.0) for s in mine), default=0.0) for name in CLOCKS}
     return Row(
         point,
@@ -132,7 +142,14 @@ def _row(samples: Sequence[Sample], point: Point, mode: str) -> Row | None:
         {name: Series(tuple(s.phases[name] for s in mine if name in s.phases)) for name in names},
         {name: value for name, value in resolutions.items() if value},
         Series(still) if still else None,
+        Series(yardsticks) if yardsticks else None,
     )
+
+
+def apart(yardsticks: Sequence[Series | None]) -> float | None:
+    """How many times slower the bench host was in one guest than in another; None if nobody looked."""
+    medians = [series.median for series in yardsticks if series is not None]
+    return max(medians) / min(medians) if len(medians) == len(yardsticks) > 0 else None
 
 
 def _growths(samples: Sequence[Sample]) -> list[Growth]:
@@ -149,8 +166,15 @@ def _growths(samples: Sequence[Sample]) -> list[Growth]:
                 if value is not None:
                     groups.setdefault(s.point.memory_mib / MIB_PER_GIB, []).append(value)
             if (grown := slope(list(groups.items()))) is not None:
-                found.append(Growth(mode, like, of, grown))
+                found.append(Growth(mode, like, of, grown, _speeds_apart(mine)))
     return found
+
+
+def _speeds_apart(samples: Sequence[Sample]) -> float | None:
+    sizes: dict[int, list[float]] = {}
+    for s in samples:
+        sizes.setdefault(s.point.memory_mib, []).extend([] if s.yardstick_s is None else [s.yardstick_s])
+    return apart([Series(tuple(seen)) if seen else None for seen in sizes.values()])
 
 
 def _costs(samples: Sequence[Sample]) -> list[Cost]:

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from lab.pause.analysis import Analysis, Growth, Row
+from lab.pause.analysis import Analysis, Growth, Row, apart
 from lab.pause.plan import Point
 from lab.pause.statistics import Series, ratio
 
 EXEC, TRANSFER = "cpr-exec", "cpr-transfer"
+ALIKE = 1.1
+"""Guests are compared if a fixed piece of work took the bench host as long, within this."""
 TEARDOWN = ("save: KVM", "exec: address space", "exec: KVM")
 VIRTUAL = (
     "What this bench cannot say: its processor is emulated, so every time is far longer than on hardware; "
@@ -74,6 +76,12 @@ def _memory(found: Analysis) -> Iterator[str]:
     for growth in found.growths:
         if growth.of != "pause":
             continue
+        if not _alike(growth.apart):
+            yield (
+                f"By {growth.mode} with {_like(growth.point)} the growth with memory cannot be told "
+                f"(n={growth.slope.n}): {_speeds(growth.apart)} between memory sizes."
+            )
+            continue
         teardown = [g for g in found.growths if (g.mode, g.point) == (growth.mode, growth.point)]
         parts = ", ".join(f"{g.of} {_slope(g)}" for g in teardown if g.of != "pause" and g.slope.seen)
         yield (
@@ -90,7 +98,12 @@ def _one_thing(
         if not changed(row.point) or other is None or row.point.cost:
             continue
         compared = ratio(row.pause.values, other.pause.values)
-        if compared is not None:
+        if not _alike(speeds := apart([row.yardstick, other.yardstick])):
+            yield (
+                f"With {what} at {row.point.memory_mib} MiB {row.mode} pauses for {_ms(row.pause)}; how that "
+                f"compares cannot be told: {_speeds(speeds)} between the two guests."
+            )
+        elif compared is not None:
             yield (
                 f"With {what} at {row.point.memory_mib} MiB {row.mode} pauses for {_ms(row.pause)} "
                 f"instead of "
@@ -116,7 +129,14 @@ def _async(found: Analysis) -> Iterator[str]:
         if not row.point.async_teardown or other is None or row.mode != EXEC:
             continue
         compared = ratio(row.pause.values, other.pause.values)
-        if compared is not None:
+        if not _alike(speeds := apart([row.yardstick, other.yardstick])):
+            yield (
+                f"With async-teardown=on {row.mode} pauses for {_ms(row.pause)}, "
+                f"{_share(row.phase_s(*TEARDOWN), row)} of it the end of the old address space and KVM, "
+                f"without it {_share(other.phase_s(*TEARDOWN), other)}; whether it is shorter "
+                f"cannot be told: {_speeds(speeds)} between the two guests."
+            )
+        elif compared is not None:
             yield (
                 f"async-teardown=on takes the end of the old address space and KVM out of exec's pause "
                 f"({1000 * other.phase_s(*TEARDOWN):.0f} ms without it, "
@@ -176,6 +196,16 @@ def _cost(found: Analysis) -> Iterator[str]:
             f"heartbeat and "
             "chardev lines are on in both."
         )
+
+
+def _alike(apart_by: float | None) -> bool:
+    return apart_by is not None and apart_by < ALIKE
+
+
+def _speeds(apart_by: float | None) -> str:
+    if apart_by is None:
+        return "nobody looked whether the bench host was equally fast"
+    return f"the bench host's own speed differed {apart_by:.2f} times"
 
 
 def _moved(row: Row, other: Row) -> str:

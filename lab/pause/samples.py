@@ -31,6 +31,7 @@ class Sample:
     resolutions: what each of them cannot tell apart, in seconds
     phases:      in seconds, those that are known
     still_s:     for how long the guest's clock stood still
+    yardstick_s: what a fixed piece of work took on the bench host right before; None if nobody looked
     """
 
     point: Point
@@ -42,6 +43,7 @@ class Sample:
     resolutions: Mapping[str, float]
     phases: Mapping[str, float]
     still_s: float | None
+    yardstick_s: float | None = None
 
     @property
     def pause_s(self) -> float | None:
@@ -99,6 +101,7 @@ def _sample(timeline: Timeline, update: Update, point: Point, told: Event) -> Sa
         },
         phases=known(phases(timeline, update)) if gap else {},
         still_s=still[0] if still else None,
+        yardstick_s=int(told.data["yardstick_ns"]) / 1e9 if "yardstick_ns" in told.data else None,
     )
 
 

@@ -81,7 +81,7 @@ def sample(point: Point, mode: str, pause_s: float, **more: bool) -> Sample:
     clocks = {"host": pause_s, "qmp": pause_s - 0.01, "running": pause_s + 0.1, "guest": 0.1}
     clocks |= {"load": pause_s + 0.02} if point.load else {}
     first, bare = more.get("first", False), more.get("bare", False)
-    return Sample(point, 1, mode, first, bare, clocks, {"host": 0.004}, phases, pause_s - 0.1)
+    return Sample(point, 1, mode, first, bare, clocks, {"host": 0.004}, phases, pause_s - 0.1, 0.1)
 
 
 def swept() -> list[Sample]:
@@ -120,6 +120,25 @@ def test_every_question_is_answered_with_a_figure_and_its_n() -> None:
     ):
         assert any(words in line for line in lines), words
     assert all("n=" in line for line in lines)
+
+
+def test_guests_of_a_bench_that_was_slower_are_not_compared() -> None:
+    slowed = [
+        replace(s, yardstick_s=0.12) if s.point.async_teardown or s.point.page == "2m" else s for s in swept()
+    ]
+    lines = answers(analyse(slowed))
+    for words in ("With 2 MiB pages", "With async-teardown=on"):
+        (line,) = [line for line in lines if line.startswith(words) and "cpr-exec" in line]
+        assert "cannot be told: the bench host's own speed differed 1.20 times" in line
+    assert any(line.startswith("With DMA load") and "times as long" in line for line in lines)
+    unseen = [replace(s, yardstick_s=None) for s in swept()]
+    assert any("nobody looked" in line for line in answers(analyse(unseen)))
+
+
+def test_growth_over_guests_of_a_bench_that_was_slower_is_not_told() -> None:
+    slowed = [replace(s, yardstick_s=0.15) if s.point.memory_mib == 1024 else s for s in swept()]
+    lines = [line for line in answers(analyse(slowed)) if "growth with memory cannot be told" in line]
+    assert lines and all("1.50 times between memory sizes" in line for line in lines)
 
 
 def test_nothing_measured_answers_nothing() -> None:

@@ -28,6 +28,7 @@ from .spawned import Spawner
 from .sysfs import Sysfs
 from .tap import Taps
 from .update_facts import update_facts
+from .yardstick import yardstick
 
 STATE = Path("/var/lib/cprlab")
 
@@ -90,6 +91,7 @@ class HostAgent:
             "qemu_probe": qemu_probe.probe,
             # of QEMU's own events, which are stamped by it
             "wall_clock": wall_clock,
+            "yardstick": yardstick,
             "process": procfs.process,
             "pfns": procfs.pfns,
             "footprint": footprint,
