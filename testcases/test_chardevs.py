@@ -14,6 +14,7 @@ from lab.rows import Case, Row
 from lab.rows.chardevs import MATRIX
 from lab.rows.guest_config import guest_config as config_of
 
+pytestmark = pytest.mark.forced  # preflight would refuse what loses lines, or the guest
 IN_CI = ("several", "cpr-exec")
 """Several back-ends at once; the others are left to nightly runs."""
 

@@ -11,6 +11,8 @@ import pytest
 
 from lab.failures.table import BY_IOMMUFD, SHORT, boots
 
+pytestmark = pytest.mark.forced  # preflight would refuse some of them
+
 
 def cases(boots):
     """Parameters of a case for each boot: its failures, and what QEMU is started with for them."""
