@@ -12,13 +12,13 @@ BACKENDS = ("type1", "iommufd")
 
 
 def pytest_generate_tests(metafunc):
-    """As many as --clean-runs says, the back-ends in turns."""
+    """As many as --clean-runs says, or one more: the back-ends in turns."""
     if "number" in metafunc.fixturenames:
-        numbers = range(1, metafunc.config.getoption("clean_runs") + 1)
-        turns = [(number, BACKENDS[number % len(BACKENDS)]) for number in numbers]
-        metafunc.parametrize(("number", "iommu"), turns, indirect=["iommu"])
+        turns = -(-metafunc.config.getoption("clean_runs") // len(BACKENDS))
+        metafunc.parametrize("number", range(1, turns + 1))
 
 
+@pytest.mark.parametrize("iommu", BACKENDS, indirect=True)
 @pytest.mark.nightly
 def test_clean_run(number, evidence, load, update, judged, claims):
     """An update without any fault is green, every claim of it."""
