@@ -4,7 +4,7 @@ Source: QEMU docs/devel/migration/CPR.rst, cpr-exec: old QEMU is gone once the e
 to go back to. So the loss of the guest is promised; asked for is that the host gets everything back.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,6 @@ from lab.failures import LOST, Failure, Scene
 from lab.failures.exec import ordinary
 
 SOURCE = "docs/devel/migration/CPR.rst, cpr-exec: after the exec there is no old QEMU to go back to"
-HANG_S = 8.0
 KILLER = Path(__file__).with_name("killer.py")
 
 
@@ -29,17 +28,6 @@ def _unknown_option(argv: list[str]) -> list[str]:
     return [*argv, "-no-such-option"]
 
 
-def without_vfio(argv: Sequence[str]) -> list[str]:
-    """A command line without its functions assigned by VFIO."""
-    kept: list[str] = []
-    words = iter(argv)
-    for word in words:
-        pair = [word, next(words)] if word == "-device" else [word]
-        if not pair[-1].startswith("vfio-pci"):
-            kept += pair
-    return kept
-
-
 def killed(signal: str, phase: str) -> Callable[[Scene], Mode]:
     """New QEMU is killed in a phase of its start: see lab/failures/killer.py."""
 
@@ -51,10 +39,6 @@ def killed(signal: str, phase: str) -> Callable[[Scene], Mode]:
     return does
 
 
-def _hangs(scene: Scene) -> Mode:
-    return replace(ordinary(scene), command=["/bin/sleep", "1000"], timeout_s=HANG_S)
-
-
 def _lost(name: str, title: str, does: Callable[[Scene], Mode], says: str) -> Failure:
     return Failure(name, title, does, says, SOURCE, promised=LOST)
 
@@ -64,23 +48,6 @@ BAD_ARGV = _lost(
     "new QEMU rejects its argv",
     _with(_unknown_option),
     r"-no-such-option: invalid option",
-)
-LACKS_DEVICE = _lost(
-    "new-lacks-device",
-    "new QEMU lacks the VFIO device",
-    _with(without_vfio),
-    r"Unknown section|Unknown savevm section|load of migration failed",
-)
-CRASHES = _lost(
-    "new-crashes", "new QEMU crashes in initialisation", killed("SEGV", "socket"), r"killed by signal SIGSEGV"
-)
-HANGS = Failure(
-    "new-hangs",
-    "new QEMU hangs before it takes over",
-    _hangs,
-    r"no QMP greeting from new QEMU",
-    SOURCE,
-    promised={**LOST, "update": "hung", "guest": "silent"},
 )
 KILLED = (
     _lost(

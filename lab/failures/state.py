@@ -9,7 +9,7 @@ from dataclasses import replace
 from lab.cpr import Mode
 from lab.cpr.steps import why
 from lab.errors import Refused
-from lab.failures import LOST, Failure, Scene
+from lab.failures import Failure, Scene
 from lab.failures.exec import ordinary
 from lab.failures.held import HELD, Held, wait_for
 from lab.qemu.monitor import Monitor
@@ -37,14 +37,6 @@ class Cancelled(Held):
         raise Refused(f"update cancelled at {HELD}: {why(monitor)}")
 
 
-class Killed(Held):
-    """Old QEMU is killed while it is held."""
-
-    def then(self, recorder: Recorder, monitor: Monitor) -> None:
-        self.guest.qemus.agent.kill(self.guest.pid)
-        raise Refused(f"old QEMU {self.guest.qemus.how_it_ended(self.guest.pid)}")
-
-
 NO_FOLDER = Failure(
     "state-file-impossible",
     "a state file that cannot be created",
@@ -65,12 +57,4 @@ CANCELLED = Failure(
     lambda scene: Cancelled(scene.guest, ordinary(scene).command, scene.timeout_s),
     rf"update cancelled at {HELD}",
     SOURCE,
-)
-KILLED = Failure(
-    "kill-at-pre-switchover",
-    "SIGKILL of old QEMU at pre-switchover",
-    lambda scene: Killed(scene.guest, ordinary(scene).command, scene.timeout_s),
-    r"old QEMU was killed by signal SIGKILL",
-    "kill(2): nothing can be done against it; asked for is that the host gets everything back",
-    promised=LOST,
 )

@@ -186,7 +186,7 @@ LATE = Failure(
     r"the destination died with the whole stream|cont: the connection ended before the reply",
     SOURCE,
     known={"11.1": {question: answer for question, answer in LOST.items() if question != "unpinned"}},
-    reason="QEMU 11.1.3: `cont` after a transfer, with a VFIO device, is SIGSEGV (vfio-transfer-cont.sh)",
+    reason="QEMU 11.1.3: `cont` after a transfer, with a VFIO device, is SIGSEGV in kvm_ioctl()",
 )
 CONT = Failure(
     "transfer-cont-in-old",

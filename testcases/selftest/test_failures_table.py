@@ -14,7 +14,7 @@ from lab.checkers import as_json, from_json
 from lab.checkers.failure import ANSWERS
 from lab.failures import IN_PLACE, LOST, UNHARMED, Failure
 from lab.failures import listener as listener_file
-from lab.failures.newcomer import KILLER, without_vfio
+from lab.failures.newcomer import KILLER
 from lab.failures.table import ALONE, FAILURES, TOGETHER, boots
 
 QEMU_LIKE = """
@@ -71,11 +71,6 @@ def test_what_shares_a_guest_is_survived_by_it() -> None:
             assert failure.answers("11.1.3")[1].expected == "lives", failure
             assert not failure.words
     assert len(ALONE) == len({failure.name for failure in ALONE})
-
-
-def test_a_command_line_without_its_vfio_devices() -> None:
-    argv = ["qemu", "-device", "vfio-pci,id=dev0,host=1", "-device", "virtio-serial-pci", "-qmp", "x"]
-    assert without_vfio(argv) == ["qemu", "-device", "virtio-serial-pci", "-qmp", "x"]
 
 
 @pytest.mark.parametrize("phase", ["exec", "socket", "state"])
