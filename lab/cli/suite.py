@@ -15,6 +15,10 @@ Tell = Callable[[Mapping[str, Any]], None]
 ROOT = Path(__file__).resolve().parents[2]
 
 
+SUITE = ("test_cpr_*.py", "test_chardevs.py", "test_failures.py")
+"""What is run if no case is named, below testcases/."""
+
+
 def argv(bench: Path, run: Path, cases: Sequence[str], options: Sequence[str]) -> list[str]:
     """The pytest command of a run; `cases` as pytest takes them, relative to the checkout."""
     return [
@@ -90,7 +94,8 @@ def selection(cases: Sequence[str]) -> list[str]:
     """
     if cases:
         return list(cases)
-    found = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "testcases").glob("test_cpr_*.py"))
+    paths = (path for pattern in SUITE for path in (ROOT / "testcases").glob(pattern))
+    found = sorted(str(path.relative_to(ROOT)) for path in paths)
     if not found:
         raise LabUsageError(f"no testcases/test_cpr_*.py in {ROOT}: run cprlab from a checkout")
     return found
