@@ -25,7 +25,7 @@ DEFAULT_BENCH = Path(__file__).resolve().parents[2] / "targets" / "virtual.yaml"
 
 def run(
     cases: Annotated[
-        list[str] | None, typer.Argument(help="Test files or node ids; if none, modes, chardevs and failures.")
+        list[str] | None, typer.Argument(help="Files or node ids; if none, modes, chardevs and failures.")
     ] = None,
     bench: Annotated[Path, typer.Option(help="The bench's target file.")] = DEFAULT_BENCH,
     select: Annotated[str, typer.Option("-k", help="Only cases whose name matches, as in pytest.")] = "",
