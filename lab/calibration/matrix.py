@@ -11,7 +11,7 @@ from lab.run_record import read_run
 from lab.timeline import Timeline
 from lab.verdict import Outcome, Verdict
 
-PLANTED, CLEAN = "fault.planted", "calibration.clean"
+PLANTED, CLEAN = "calibration.fault", "calibration.clean"
 """Kinds of events: what a case says of itself."""
 
 

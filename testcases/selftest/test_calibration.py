@@ -82,8 +82,16 @@ def run_of(folder: Path, cases: list[tuple[str, dict[str, Any], Said]]) -> Path:
     return folder
 
 
-CAUGHT = ("fault.planted", {"name": "drop", "refutes": ["dma"], "spares": True}, {"dma": FAIL, "pins": PASS})
-MISSED = ("fault.planted", {"name": "flip", "refutes": ["dma"], "spares": True}, {"dma": PASS, "pins": PASS})
+CAUGHT = (
+    "calibration.fault",
+    {"name": "drop", "refutes": ["dma"], "spares": True},
+    {"dma": FAIL, "pins": PASS},
+)
+MISSED = (
+    "calibration.fault",
+    {"name": "flip", "refutes": ["dma"], "spares": True},
+    {"dma": PASS, "pins": PASS},
+)
 CLEAN = ("calibration.clean", {"number": 1}, {"dma": PASS, "pins": PASS})
 ALARM = ("calibration.clean", {"number": 2}, {"dma": UNKNOWN, "pins": PASS})
 SILENT: tuple[str, dict[str, Any], Said] = ("calibration.clean", {"number": 3}, {})
