@@ -8,7 +8,8 @@ import typer
 from rich.markup import escape
 
 from lab.cli.console import answer, print_json
-from lab.cli.run import DEFAULT_BENCH, Live, prepare_images
+from lab.cli.live import Live
+from lab.cli.run import DEFAULT_BENCH, prepare_images
 from lab.errors import LabUsageError
 
 if TYPE_CHECKING:

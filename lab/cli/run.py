@@ -1,18 +1,17 @@
 """`cprlab run`: prepare, run the suite, judge, report."""
 
 import shutil
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from lab.cli import exit_status
-from lab.cli.console import STYLE, answer, aside, print_json
+from lab.cli.console import answer, aside, print_json
+from lab.cli.live import Live
 from lab.errors import BenchError, LabError, LabUsageError
-from lab.verdict import Outcome
 
 if TYPE_CHECKING:
     from lab.images.qemu_choice import Choice
@@ -42,6 +41,15 @@ def run(
     ] = "",
     updates: Annotated[int, typer.Option(help="Updates in a row, where a case asks for several.", min=0)] = 0,
     force: Annotated[bool, typer.Option("--force", help="Update whatever preflight has against it.")] = False,
+    named_suite: Annotated[
+        str, typer.Option("--suite", help="Cases that belong together: matrices.", metavar="NAME")
+    ] = "",
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with a run: its cases that have no result yet.", metavar="RUN")
+    ] = None,
+    minutes: Annotated[
+        float | None, typer.Option(help="Begin no case later; --resume does the others.", min=0)
+    ] = None,
     runs_dir: Annotated[Path, typer.Option(help="Where run records go.")] = Path("runs"),
     as_json: Annotated[
         bool, typer.Option("--json", help="For programs: the run record and verdicts.")
@@ -61,7 +69,10 @@ def run(
     if not bench.is_file():
         raise LabUsageError(f"no target file {bench}; there is {DEFAULT_BENCH}")
     target_file.load(bench)  # a mistake in it is told before images are built, which takes long
-    chosen = suite.selection(cases or [])
+    if resume is not None:
+        asked = cases or select or qemu_old or qemu_new or updates or force or named_suite
+        _conclude(resume_run(resume, minutes, asked=bool(asked)), as_json=as_json)
+    chosen = suite.selection(cases or [], named_suite)
     named = {"--qemu-old": qemu_old, "--qemu-new": qemu_new}
     qemus = {option: parsed(text) for option, text in named.items() if text}
     prepare_images(bench)
@@ -69,8 +80,12 @@ def run(
     options = [*(("-k", select) if select else ())]
     options += [word for option, choice in qemus.items() for word in (option, str(choice))]
     options += ("--updates", str(updates)) if updates else ()
-    options += ("--force",) if force else ()
-    ran = record_run(runs_dir, bench, chosen, options, Live())
+    options += [*(("--force",) if force else ()), *suite.limited(minutes)]
+    _conclude(record_run(runs_dir, bench, chosen, options, Live(runs_dir)), as_json=as_json)
+
+
+def _conclude(ran: "Ran", *, as_json: bool) -> NoReturn:
+    """Report and tell, and leave with the run's exit status."""
     report = make_report(ran.folder)
     status = conclude(ran)
     _tell(ran.folder, status, report, as_json=as_json)
@@ -110,6 +125,28 @@ def record_run(
     return Ran(folder, pytest_status, interrupted)
 
 
+def resume_run(folder: Path, minutes: float | None, *, asked: bool) -> Ran:
+    """Go on with a run as it was begun.
+
+    asked: whether anything else was asked for, which would be another run
+
+    Raises:
+        LabUsageError: there is no such run, or nothing of it is left.
+    """
+    from lab.cli import suite
+    from lab.run_record import read_run, to_try
+
+    if asked:
+        raise LabUsageError("--resume goes on with a run as it was begun: leave out what it is of")
+    record, log = read_run(folder), folder / "pytest.log"
+    if not to_try(folder, record):
+        raise LabUsageError(f"nothing is left of {folder}: every case of it has a result")
+    argv = suite.resumed(record["argv"], minutes)
+    pytest_status, interrupted = suite.run(argv, log, Live(folder.absolute().parent))
+    _require_recorded(folder)
+    return Ran(folder, pytest_status, interrupted)
+
+
 def prepare_qemus(choices: "Iterable[Choice]") -> None:
     """Have them before the bench is powered on; what is no QEMU is told now, and once.
 
@@ -123,30 +160,6 @@ def prepare_qemus(choices: "Iterable[Choice]") -> None:
         for choice in choices:
             if not isinstance(choice, OnBench):
                 brought(choice, progress)
-
-
-class Live:
-    """A line for each case as it ends."""
-
-    def __init__(self) -> None:
-        self._console = aside()
-        self._total, self._done, self._began_s = 0, 0, time.monotonic()
-
-    def __call__(self, message: Mapping[str, Any]) -> None:
-        if message["event"] == "collected":
-            self._total = len(message["cases"])
-            self._console.print(f"{self._total} cases", highlight=False)
-        elif message["event"] == "again":
-            name, reason = (str(message[key]).replace("[", r"\[") for key in ("nodeid", "reason"))
-            self._console.print(f"[yellow]bench failed, once more:[/] {name.split('::', 1)[-1]}: {reason}")
-        elif message["event"] == "end":
-            self._done += 1
-            expected = message["status"] == "xfailed"
-            word = "known" if expected else message["outcome"] or message["status"]
-            style = STYLE[Outcome(word)] if word in set(Outcome) else "yellow"
-            name = str(message["nodeid"]).split("::", 1)[-1].replace("[", r"\[")
-            spent = f"{message['seconds']:6.1f} s"
-            self._console.print(f"{self._done}/{self._total}  {spent}  [{style}]{word:8}[/]  {name}")
 
 
 def prepare_images(bench: Path) -> None:
@@ -229,12 +242,15 @@ def _tell(folder: Path, status: int, report: str | None, *, as_json: bool) -> No
 def conclude(ran: Ran) -> int:
     """The exit status of a run; a pytest that did not end well is told."""
     from lab.cli import outcome, suite
-    from lab.run_record import read_run
+    from lab.run_record import read_run, to_try
 
     if ran.pytest_status not in (0, 1) and not ran.interrupted:
         log = ran.folder / "pytest.log"
         aside().print(f"pytest did not end well: {suite.last_words(log)}; see {log}", markup=False)
     record = read_run(ran.folder)
+    if waiting := to_try(ran.folder, record):
+        todo = f"{len(waiting)} of {len(record['planned'])} cases are left; to go on: cprlab run --resume"
+        aside().print(f"{todo} {ran.folder}", markup=False, soft_wrap=True)
     status = outcome.exit_status(record, outcome.verdicts_of(ran.folder, record["cases"]))
     return exit_status.INTERRUPTED if ran.interrupted else status
 

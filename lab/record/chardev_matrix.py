@@ -14,7 +14,7 @@ from lab.record.case import read_verdicts
 from lab.run_record import read_run
 from lab.timeline import Timeline
 
-__all__ = ["GRADES", "Cell", "Matrix", "matrix"]
+__all__ = ["BACKENDS", "GRADES", "Cell", "Matrix", "matrix"]
 
 FRONTENDS = ("virtio-serial", "isa-serial", "qmp", "hmp", "gdbstub", "vnc")
 MODES = ("cpr-exec", "cpr-transfer", "cpr-reboot")

@@ -48,6 +48,7 @@ class Line:
     title: str
     case: str
     cells: Sequence[Cell]
+    backend: str = ""
 
 
 def matrix(run: Path) -> list[Line]:
@@ -68,10 +69,13 @@ def _lines(run: Path, case: Mapping[str, Any]) -> Iterator[Line]:
             answered.setdefault(str(claim["args"]["failure"]), []).append(_cell(claim["args"], verdict))
     if not answered:
         return
-    begun = folder.timeline().of("failure.begin")
+    timeline = folder.timeline()
+    begun = timeline.of("failure.begin")
+    backend = [str(e.data.get("parameters", {}).get("backend", "")) for e in timeline.of("case")]
     titles = {str(e.data.get("failure")): str(e.data.get("title")) for e in begun}
     for failure, cells in answered.items():
-        yield Line(failure, titles.get(failure, failure), str(case.get("nodeid", "")).split("::")[-1], cells)
+        name = str(case.get("nodeid", "")).split("::")[-1]
+        yield Line(failure, titles.get(failure, failure), name, cells, "".join(backend[-1:]))
 
 
 def _cell(args: Mapping[str, Any], verdict: Mapping[str, Any]) -> Cell:

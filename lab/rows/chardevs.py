@@ -55,7 +55,7 @@ MATRIX = (
         BOTH_MODES,
     ),
     ChardevGuest("connecting", (("socket-client", V), ("reconnecting", V), ("udp", V)), BOTH_MODES),
-    ChardevGuest("asked-for", (("pty", V), ("ringbuf", V)), BOTH_MODES),
+    ChardevGuest("asked-for", (("pty", V), ("ringbuf", V), ("mux", V)), BOTH_MODES),
     # by cpr-exec only: old QEMU's monitors answer until whoever updates it by cpr-transfer ends it
     ChardevGuest(
         "monitors",
@@ -66,15 +66,19 @@ MATRIX = (
     ),
     # a machine has four serial ports, the console has one
     ChardevGuest("serial", (("inherited", ISA), ("mux", ISA)), BOTH_MODES),
-    ChardevGuest("serial-1", (("stdio", V), ("tcp-server", ISA), ("udp", ISA), ("pipe", ISA))),
-    ChardevGuest("serial-2", (("file", ISA), ("file-append", ISA), ("ringbuf", ISA), ("tcp-server", "qmp"))),
-    ChardevGuest("serial-3", (("pty", ISA), ("socket-client", ISA), ("reconnecting", ISA))),
-    ChardevGuest("serial-4", (("stdio", ISA), ("socket-server", ISA))),
+    ChardevGuest("serial-1", (("stdio", V), ("udp", ISA), ("pipe", ISA)), BOTH_MODES),
+    ChardevGuest("serial-2", (("file", ISA), ("file-append", ISA), ("ringbuf", ISA)), BOTH_MODES),
+    ChardevGuest("serial-3", (("pty", ISA), ("socket-client", ISA), ("reconnecting", ISA)), BOTH_MODES),
+    ChardevGuest("serial-4", (("stdio", ISA), ("socket-server", ISA)), BOTH_MODES),
+    ChardevGuest("serial-5", (("tcp-server", ISA), ("tcp-server", "qmp"))),
     # both QEMUs want the port at once
     ChardevGuest("tcp", (("tcp-server", V),), (TRANSFER,), no="Address already in use"),
     ChardevGuest("gdbstub", (("socket-server", "gdbstub"),), BOTH_MODES),
     ChardevGuest("pty-path", (("pty-path", V),), lost="Failed to create PTY symlink: File exists"),
     ChardevGuest("client-once", (("client-once", V),), lost="client-once.virtio-serial': No such file"),
+    # new QEMU ends before anything is handed over
+    ChardevGuest("pty-path-there", (("pty-path", V),), (TRANSFER,), no="did not listen|ended|exit"),
+    ChardevGuest("client-gone", (("client-once", V),), (TRANSFER,), no="did not listen|ended|exit"),
 )
 
 ALL_LOSE = (
@@ -94,16 +98,24 @@ EXPECTED: Mapping[str, Mapping[str, Mapping[Pair, str]]] = {
             # bytes are read that never reach the guest, on a connection that is kept
             **{("inherited", ISA): "cut", ("mux", ISA): "cut", ("stdio", ISA): "cut", ("pipe", ISA): "C"},
             **{("tcp-server", ISA): "C", ("udp", ISA): "C", ("tcp-server", "qmp"): "C"},
-            **{("file", ISA): "C", ("file-append", ISA): "A", ("ringbuf", ISA): "C"},
+            **{("file", ISA): "C", ("file-append", ISA): "A", ("ringbuf", ISA): "C", ("mux", V): "A"},
             ("socket-server", "gdbstub"): "B",
             **{("pty-path", V): "guest lost", ("client-once", V): "guest lost"},
         },
         TRANSFER: {
             **dict.fromkeys(ALL_LOSE, "C"),
             **{("inherited", V): "C", ("inherited", ISA): "C", ("mux", ISA): "C"},
-            ("tcp-server", V): "refused",
+            **{
+                ("mux", V): "C",
+                ("stdio", V): "C",
+                ("stdio", ISA): "C",
+                ("file", ISA): "C",
+                ("ringbuf", ISA): "C",
+            },
+            **{("tcp-server", V): "refused", ("pty-path", V): "refused", ("client-once", V): "refused"},
             # what both processes have by one name is kept
             **{("file-append", V): "A", ("pipe", V): "A", ("udp", V): "A"},
+            **{("file-append", ISA): "A", ("pipe", ISA): "C", ("udp", ISA): "C"},
             ("socket-server", "gdbstub"): "B",
         },
     },
