@@ -109,10 +109,11 @@ class RunRecord:
         return record
 
     @classmethod
-    def resume(cls, folder: Path, argv: Sequence[str]) -> "RunRecord":
+    def resume(cls, folder: Path, argv: Sequence[str], *, unknown: bool = False) -> "RunRecord":
         """Go on with a run: what came to a verdict stays, and is not tried again.
 
-        A case that was interrupted, or whose bench failed before an update, is set aside as an attempt.
+        A case that was interrupted, or whose bench failed before an update, is set aside as an attempt;
+        so is an UNKNOWN one, if asked for.
 
         Raises:
             LabUsageError: if no run is recorded there, or it cannot be written.
@@ -122,14 +123,14 @@ class RunRecord:
         facts["resumed"] = [*facts.get("resumed", []), piece]
         record = cls(folder, {**facts, "end": None, "exit_status": None})
         try:
-            record._set_aside_untested()
+            record._set_aside(unknown)
             record._write()
         except OSError as error:
             raise LabUsageError(f"the run record cannot be written: {error}") from error
         return record
 
-    def _set_aside_untested(self) -> None:
-        again = [case for case in self._facts["cases"] if untested(self.folder, case)]
+    def _set_aside(self, unknown: bool) -> None:
+        again = [case for case in self._facts["cases"] if untested(self.folder, case, unknown=unknown)]
         self._facts["cases"] = [case for case in self._facts["cases"] if case not in again]
         for case in again:
             nodeid, before = str(case["nodeid"]), case.get("attempts", [])
@@ -261,10 +262,15 @@ def read_run(folder: Path) -> dict[str, Any]:
     return found
 
 
-def untested(run: Path, case: Mapping[str, Any]) -> bool:
-    """Whether a case of a run record has to be tried again: it was interrupted, or died before its update."""
-    if case["status"] != "broken" or case["outcome"] is not None:
+def untested(run: Path, case: Mapping[str, Any], *, unknown: bool = False) -> bool:
+    """Whether a case of a run record has to be tried again: it was interrupted, or died before its update.
+
+    unknown: or came to UNKNOWN, which says nothing of what was tested
+    """
+    if case["status"] != "broken" or case["outcome"] == "FAIL":
         return False
+    if case["outcome"] is not None:
+        return unknown
     if case["reason"] == INTERRUPTED or not case["folder"]:
         return True
     timeline = run / str(case["folder"]) / "timeline.jsonl"
@@ -277,10 +283,10 @@ def left(record: Mapping[str, Any]) -> list[str]:
     return [nodeid for nodeid in record.get("planned", []) if nodeid not in done]
 
 
-def to_try(run: Path, record: Mapping[str, Any]) -> list[str]:
+def to_try(run: Path, record: Mapping[str, Any], *, unknown: bool = False) -> list[str]:
     """What is left of a run, and what it has to try again."""
-    again = [str(case["nodeid"]) for case in record.get("cases", []) if untested(run, case)]
-    return [*left(record), *again]
+    cases = record.get("cases", [])
+    return [*left(record), *(str(one["nodeid"]) for one in cases if untested(run, one, unknown=unknown))]
 
 
 def commit_of(folder: Path) -> str | None:

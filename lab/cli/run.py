@@ -47,6 +47,9 @@ def run(
     resume: Annotated[
         Path | None, typer.Option(help="Go on with a run: its cases that have no result yet.", metavar="RUN")
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="With --resume: what came to UNKNOWN, too; both are reported.")
+    ] = False,
     minutes: Annotated[
         float | None, typer.Option(help="Begin no case later; --resume does the others.", min=0)
     ] = None,
@@ -71,7 +74,9 @@ def run(
     target_file.load(bench)  # a mistake in it is told before images are built, which takes long
     if resume is not None:
         asked = cases or select or qemu_old or qemu_new or updates or force or named_suite
-        _conclude(resume_run(resume, minutes, asked=bool(asked)), as_json=as_json)
+        _conclude(resume_run(resume, minutes, again, asked=bool(asked)), as_json=as_json)
+    if again:
+        raise LabUsageError("--again goes with --resume RUN")
     chosen = suite.selection(cases or [], named_suite)
     named = {"--qemu-old": qemu_old, "--qemu-new": qemu_new}
     qemus = {option: parsed(text) for option, text in named.items() if text}
@@ -125,9 +130,10 @@ def record_run(
     return Ran(folder, pytest_status, interrupted)
 
 
-def resume_run(folder: Path, minutes: float | None, *, asked: bool) -> Ran:
+def resume_run(folder: Path, minutes: float | None, again: bool = False, *, asked: bool) -> Ran:
     """Go on with a run as it was begun.
 
+    again: try cases once more that came to UNKNOWN
     asked: whether anything else was asked for, which would be another run
 
     Raises:
@@ -139,9 +145,9 @@ def resume_run(folder: Path, minutes: float | None, *, asked: bool) -> Ran:
     if asked:
         raise LabUsageError("--resume goes on with a run as it was begun: leave out what it is of")
     record, log = read_run(folder), folder / "pytest.log"
-    if not to_try(folder, record):
+    if not to_try(folder, record, unknown=again):
         raise LabUsageError(f"nothing is left of {folder}: every case of it has a result")
-    argv = suite.resumed(record["argv"], minutes)
+    argv = suite.resumed(record["argv"], minutes, unknown=again)
     pytest_status, interrupted = suite.run(argv, log, Live(folder.absolute().parent))
     _require_recorded(folder)
     return Ran(folder, pytest_status, interrupted)

@@ -33,19 +33,23 @@ def argv(bench: Path, run: Path, cases: Sequence[str], options: Sequence[str]) -
     ]
 
 
-PIECE = {"--cprlab-minutes": 1, "--cprlab-progress-fd": 1, "--cprlab-resume": 0}
+PIECE = {"--cprlab-minutes": 1, "--cprlab-progress-fd": 1, "--cprlab-resume": 0, "--cprlab-again": 0}
 """Options that hold of one piece of a run, and how many values each has."""
 
 
-def resumed(argv: Sequence[str], minutes: float | None) -> list[str]:
-    """The pytest command that goes on with a run which was made by `argv` (run.json)."""
+def resumed(argv: Sequence[str], minutes: float | None, *, unknown: bool = False) -> list[str]:
+    """The pytest command that goes on with a run which was made by `argv` (run.json).
+
+    unknown: cases that came to UNKNOWN are tried again
+    """
     words, kept = iter(argv[1:]), []
     for word in words:
         if word in PIECE:
             [next(words) for _ in range(PIECE[word])]
         else:
             kept.append(word)
-    return [sys.executable, "-m", "pytest", *kept, "--cprlab-resume", *limited(minutes)]
+    again = ["--cprlab-again"] if unknown else []
+    return [sys.executable, "-m", "pytest", *kept, "--cprlab-resume", *again, *limited(minutes)]
 
 
 def limited(minutes: float | None) -> list[str]:

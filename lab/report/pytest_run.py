@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="how often a case is tried whose bench fails before an update (default: what the target says)",
     )
     group.addoption("--cprlab-resume", action="store_true", help="go on with the run in --cprlab-run")
+    group.addoption("--cprlab-again", action="store_true", help="when going on: UNKNOWN cases, too")
     group.addoption("--cprlab-suite", metavar="NAME", help="of the cases, those of a suite of lab/suites.py")
     group.addoption(
         "--cprlab-minutes", type=float, metavar="N", help="begin no case later than N minutes after the start"
@@ -58,7 +60,12 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     heed()
     folder = Path(asked or Path(config.getoption("--cprlab-runs-dir")) / new_run_id()).absolute()
-    begin = RunRecord.resume if config.getoption("--cprlab-resume") else RunRecord.create
+    unknown = bool(config.getoption("--cprlab-again"))
+    begin = (
+        partial(RunRecord.resume, unknown=unknown)
+        if config.getoption("--cprlab-resume")
+        else RunRecord.create
+    )
     try:
         record = begin(folder, sys.argv)
     except LabUsageError as error:

@@ -69,7 +69,7 @@ def test_a_run_goes_on_where_it_was_interrupted(interrupted: tuple[Path, str]) -
     assert [case["outcome"] for case in record["cases"]] == ["PASS"] * 3 and left(record) == []
     [attempt] = record["cases"][1]["attempts"]
     assert attempt["reason"] == INTERRUPTED and (run / attempt["folder"]).is_dir()
-    assert [piece["argv"][-1] for piece in record["resumed"]] == ["--cprlab-resume"]
+    assert ["--cprlab-resume" in piece["argv"] for piece in record["resumed"]] == [True]
     assert (run / "junit.xml").exists() and (run / "junit.2.xml").exists()
     assert len(list((run / "allure-results").glob("*-result.json"))) >= 3
 
@@ -106,13 +106,16 @@ def test_what_was_tested_is_not_tried_again(
     (tmp_path / "c").mkdir()
     if timeline is not None:
         (tmp_path / "c" / "timeline.jsonl").write_text(timeline)
-    assert untested(tmp_path, {**RESULT, **change}) is again
+    case = {**RESULT, **change}
+    assert untested(tmp_path, case) is again
+    assert untested(tmp_path, case, unknown=True) is (again or case["outcome"] == "UNKNOWN")
 
 
 def test_the_command_of_a_piece_forgets_the_limits_of_the_last() -> None:
     argv = ["/x/pytest", "-k", "a", "--cprlab-minutes", "9", "--cprlab-progress-fd", "4", "--cprlab-resume"]
     assert suite.resumed(argv, None)[3:] == ["-k", "a", "--cprlab-resume"]
-    assert suite.resumed(argv, 5.0)[-2:] == ["--cprlab-minutes", "5.0"]
+    assert suite.resumed(argv, 5.0, unknown=True)[-3:] == ["--cprlab-again", "--cprlab-minutes", "5.0"]
+    assert suite.resumed(suite.resumed(argv, 5.0, unknown=True)[2:], None) == suite.resumed(argv, None)
 
 
 @pytest.mark.parametrize(("minutes", "begun"), [(None, True), (1.0, True), (0.0, False)])
