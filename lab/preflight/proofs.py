@@ -53,6 +53,7 @@ PROOFS: dict[str, tuple[str, ...]] = {
     "memlock-low": (
         "testcases/test_cpr_exec_container.py::test_what_was_enough_to_start_is_enough_to_update",
     ),
+    "kernel-type1": ("testcases/test_preflight.py::test_a_kernel_without_update_vaddr_is_refused",),
     "sandbox-denies-exec": (f"{HERE}[sandbox-denies-exec]",),
     "mode-missing": ("testcases/test_qemu_versions.py::test_a_mode_that_old_qemu_lacks_is_refused[type1]",),
     "blocked": (f"{REFUSALS}[mdev-type1]",),
@@ -63,8 +64,8 @@ PROOFS: dict[str, tuple[str, ...]] = {
 NOT_SHOWN: dict[str, str] = {
     "ram-epc": "QEMU's documentation says so; Debian's QEMU is built without SGX",
     "ram-encrypted": "read in QEMU's binary; the bench has no processor that encrypts guests",
-    "kernel-type1": "QEMU refuses by itself and nothing is lost; no bench kernel without VFIO_UPDATE_VADDR",
-    "kernel-iommufd": "QEMU refuses by itself and nothing is lost; no bench kernel without CHANGE_PROCESS",
+    "kernel-iommufd": "QEMU refuses by itself and nothing is lost; no bench kernel without CHANGE_PROCESS: "
+    "Debian's 6.12 would need modules and an initramfs of its own on the bench host",
 }
 """Findings that refuse, and no bench here can show: with the reason why not."""
 
