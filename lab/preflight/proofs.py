@@ -28,6 +28,7 @@ PROOFS: dict[str, tuple[str, ...]] = {
         f"{DEFECTS}::test_an_accepted_update_keeps_the_guest[tap-name]",
     ),
     "tap-frames": (f"{DEFECTS}::test_no_frame_that_waits_is_lost[exec-tap-vhost]",),
+    "tap-by-helper": ("testcases/reproductions/tap-by-helper.sh",),
     "vhost-net-leak": ("testcases/reproductions/vhost-net-leak.sh",),
     "vhost-vsock": (
         "testcases/reproductions/vhost-vsock.sh",
@@ -68,6 +69,11 @@ NOT_SHOWN: dict[str, str] = {
     "Debian's 6.12 would need modules and an initramfs of its own on the bench host",
 }
 """Findings that refuse, and no bench here can show: with the reason why not."""
+
+NO_LOSS: dict[str, str] = {
+    "more-arguments": "says that a part of the command line was not looked at, and nothing is lost by that",
+}
+"""Rules that only say what they cannot tell."""
 
 
 def nodes(finding: str) -> Iterator[tuple[str, str]]:

@@ -12,6 +12,7 @@ from typing import Any
 from lab.failures import UNHARMED
 from lab.failures.table import BY_IOMMUFD, SHORT, boots
 from lab.preflight import RULES
+from lab.preflight.proofs import NO_LOSS
 from lab.record import chardev_matrix
 from lab.report import failure_page, preflight_page
 from lab.rows.chardevs import MATRIX
@@ -123,6 +124,7 @@ def _chardev(cell: chardev_matrix.Cell) -> Cell:
     lost = ", ".join(f"{count} {way.replace('_', ' ')}" for way, count in cell.lost.items() if count)
     seen = f"grade {cell.grade}, the table says {cell.expected}; {lost or 'nothing'} lost"
     column = f"{cell.frontend}, {cell.mode}"
+    seen = f"UNKNOWN, its case says why; {seen}" if kind == "unknown" else seen
     return Cell(cell.backend, column, kind, cell.grade, cell.case, seen)
 
 
@@ -133,7 +135,8 @@ def _preflight(run: Path) -> Matrix:
         place = (line.rule.name, LOSS)
         kind, word = SHOWN[line.kind]
         found[place] = Cell(*place, kind, word, line.case, line.seen)
-    return _whole(PREFLIGHT, [(rule.name, LOSS) for rule in RULES], found)
+    planned = [(rule.name, LOSS) for rule in RULES if rule.name not in NO_LOSS]
+    return _whole(PREFLIGHT, planned, {place: found[place] for place in planned if place in found})
 
 
 def _failures(run: Path) -> Matrix:

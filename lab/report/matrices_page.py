@@ -34,7 +34,9 @@ def add_page(run: Path) -> list[Matrix]:
     folder, results = run / "matrices", run / "allure-results"
     for one in (folder, results):
         one.mkdir(exist_ok=True)
-    files = [*draw(found, folder), folder / "matrices.json"]
+    # side by side they are too small to be read on the page itself
+    alone = [file for one in found for file in draw([one], folder, one.name)]
+    files = [*draw(found, folder), *alone, folder / "matrices.json"]
     files[-1].write_text(json.dumps(as_json(found), indent=1), encoding="utf-8")
     name = hashlib.sha256(f"{run.name} matrices".encode()).hexdigest()[:32]
     page = {
@@ -44,7 +46,7 @@ def add_page(run: Path) -> list[Matrix]:
         "name": TITLE,
         "status": "passed",
         "stage": "finished",
-        "descriptionHtml": page_html(run, found, files),
+        "descriptionHtml": page_html(run, found, folder),
         "attachments": [_attach(results, name, path) for path in files],
         "labels": [{"name": "parentSuite", "value": SUITE}, {"name": "epic", "value": SUITE}],
     }
@@ -52,17 +54,20 @@ def add_page(run: Path) -> list[Matrix]:
     return found
 
 
-def page_html(run: Path, found: Sequence[Matrix], files: Sequence[Path]) -> str:
-    """What was obtained, the picture, what its colours say, and each cell with its case."""
+def page_html(run: Path, found: Sequence[Matrix], folder: Path) -> str:
+    """What was obtained, the three side by side, what colours say; then each alone, with its cells' cases.
+
+    folder: holds the pictures
+    """
     counts = "".join(f"<li>{html.escape(str(one))}</li>" for one in found)
-    pictures = "".join(inline_png(path) for path in files if path.suffix == ".png")
     legend = "".join(
         f'<tr><td style="background: {COLOURS[kind]}; {CELL}">{kind}</td>'
         f'<td style="{CELL}">{html.escape(text)}</td></tr>'
         for kind, text in KINDS.items()
     )
-    tables = "".join(_table(one) for one in found)
-    return f"<ul>{counts}{_pieces(run)}</ul>{pictures}<table>{legend}</table>{tables}"
+    tables = "".join(_table(one, inline_png(folder / f"{one.name}.png")) for one in found)
+    overview = inline_png(folder / "matrices.png")
+    return f"<ul>{counts}{_pieces(run)}</ul>{overview}<table>{legend}</table>{tables}"
 
 
 def _pieces(run: Path) -> str:
@@ -77,14 +82,14 @@ def _pieces(run: Path) -> str:
     return "".join(f"<li>{html.escape(line)}</li>" for line in lines)
 
 
-def _table(matrix: Matrix) -> str:
+def _table(matrix: Matrix, picture: str) -> str:
     head = "".join(
         f'<th style="text-align: left; padding: 3px 8px">{w}</th>'
         for w in ("", "cell", "", "by case", "seen")
     )
     rows = "".join(_row(cell) for cell in matrix.cells)
     title = f"{matrix.name}: {NAMES[matrix.name]}"
-    return f"<h3>{html.escape(title)}</h3><table><tr>{head}</tr>{rows}</table>"
+    return f"<h3>{html.escape(title)}</h3>{picture}<table><tr>{head}</tr>{rows}</table>"
 
 
 def _row(cell: Cell) -> str:

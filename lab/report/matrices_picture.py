@@ -32,7 +32,7 @@ CELL_IN, ROW_IN, LETTER_IN, HEAD_IN = 0.8, 0.27, 0.078, 1.5
 WORD_LETTERS = 12
 
 
-def draw(found: Sequence[Matrix], folder: Path) -> list[Path]:
+def draw(found: Sequence[Matrix], folder: Path, name: str = "matrices") -> list[Path]:
     """Write the picture as PNG and SVG, and return the files."""
     labels = [LETTER_IN * max((len(row) for row in one.rows), default=0) + 0.2 for one in found]
     widths = [label + CELL_IN * len(one.columns) for label, one in zip(labels, found, strict=True)]
@@ -50,7 +50,7 @@ def draw(found: Sequence[Matrix], folder: Path) -> list[Path]:
         _panel(axes, one)
         figure.text(left_in / full_w, 1 - 0.3 / full_h, one.name, weight="bold", fontsize=12)
         left_in += width + 0.2
-    png, svg = folder / "matrices.png", folder / "matrices.svg"
+    png, svg = folder / f"{name}.png", folder / f"{name}.svg"
     figure.savefig(png, dpi=110)
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "cprlab"}):
         figure.savefig(svg, metadata={"Date": None})

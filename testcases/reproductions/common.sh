@@ -17,7 +17,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 work=$(mktemp -d)
 cd "$work"
 ulimit -c 0
-pid='' new='' verdict=''
+pid='' verdict=''
 
 present() { verdict=0 && echo "PRESENT: $*" && exit; }
 absent() { verdict=1 && echo "ABSENT: $*" && exit; }
@@ -56,9 +56,8 @@ start() {
     qmp wait || { end && untried "QEMU did not start"; }
 }
 
-# end: end QEMU, and the `new` one beside it; sets `status` to how it ended: 137 if it lived until now, 139 after SIGSEGV
+# end: end QEMU; sets `status` to how it ended: 137 if it lived until now, 139 after SIGSEGV
 end() {
-    [ -z "$new" ] || { kill -KILL "$new" && wait "$new" || new=''; } 2>/dev/null
     [ -n "$pid" ] || return 0
     status=0
     kill -KILL "$pid" 2>/dev/null || true
