@@ -50,20 +50,9 @@ for backend in none type1 iommufd; do
     [ "$status" != 139 ] || died="$died $backend"
 done
 
-# the mask of the modes, in "mov $0xc,%edx" of vfio_cpr_add_kvm_notifier()
-if python3 -IS - "$(command -v "$QEMU")" mended <<'PYTHON'; then
-import sys
-from pathlib import Path
-
-code, place = bytearray(Path(sys.argv[1]).read_bytes()), 0x81BC28
-if code[place : place + 5] != bytes.fromhex("ba0c000000"):
-    sys.exit("another build of QEMU: the fix is not tried")
-code[place + 1] = 4
-Path(sys.argv[2]).write_bytes(code)
-PYTHON
-    chmod +x mended
-    for device in "-device vfio-pci,host=$1" \
-        "-object iommufd,id=iommufd0 -device vfio-pci,host=$1,iommufd=iommufd0"; do
+# vfio_cpr_add_kvm_notifier(): mov $0xc,%edx, the mask of the modes
+if mended 81bc28 ba0c000000 ba04000000; then
+    for device in "-device vfio-pci,host=$1" "-object iommufd,id=iommufd0 -device vfio-pci,host=$1,iommufd=iommufd0"; do
         echo "with the fix, $device:"
         # shellcheck disable=SC2086
         start ./mended $MACHINE $device
