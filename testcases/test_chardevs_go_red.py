@@ -1,4 +1,4 @@
-"""The table of chardevs is held both ways on a bench: a QEMU that keeps more is as red as one that keeps less.
+"""The table of chardevs is held both ways on a bench: a QEMU that keeps more is as red as one losing more.
 
 The claim under test is the lab's own. New QEMU is started with the words of two file back-ends exchanged: it
 keeps what the table says is lost, and loses what the table says is kept.

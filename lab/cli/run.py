@@ -241,6 +241,7 @@ def _tell(folder: Path, status: int, report: str | None, *, as_json: bool) -> No
         return
     _print_table(folder)
     _print_standing(folder)
+    _print_matrices(folder)
     where = f"\nreport: {report or 'none'}\nrecord: {folder}"
     answer().print(where, markup=False, soft_wrap=True)
 
@@ -267,6 +268,17 @@ def _print_standing(folder: Path) -> None:
 
     if words := standing_words(read_run(folder)):
         answer().print(f"\ncalibration: {words}", markup=False, soft_wrap=True)
+
+
+def _print_matrices(folder: Path) -> None:
+    from lab.report.matrices import matrices
+    from lab.report.matrices_page import wanted
+
+    found = matrices(folder)
+    if wanted(folder, found):
+        answer().print()
+        for one in found:
+            answer().print(str(one), markup=False, highlight=False)
 
 
 def _print_table(folder: Path) -> None:
