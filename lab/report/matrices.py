@@ -103,8 +103,8 @@ def as_json(found: Sequence[Matrix]) -> dict[str, Any]:
 
 def _whole(name: str, planned: Sequence[Place], obtained: Mapping[Place, Cell]) -> Matrix:
     """All that is planned, in its order; then what a run has besides, by an older table perhaps."""
-    cells = [obtained.get(place) or Cell(*place, "missing") for place in planned]
-    return Matrix(name, [*cells, *(cell for place, cell in obtained.items() if place not in set(planned))])
+    places = dict.fromkeys([*planned, *obtained])
+    return Matrix(name, [obtained.get(place) or Cell(*place, "missing") for place in places])
 
 
 def _chardevs(run: Path) -> Matrix:

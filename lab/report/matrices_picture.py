@@ -13,7 +13,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from lab.report.matrices import Cell, Matrix
+from lab.report.matrices import KINDS, Cell, Matrix
 
 # light enough for black words on them
 COLOURS: Mapping[str, str] = {
@@ -50,11 +50,27 @@ def draw(found: Sequence[Matrix], folder: Path, name: str = "matrices") -> list[
         _panel(axes, one)
         figure.text(left_in / full_w, 1 - 0.3 / full_h, one.name, weight="bold", fontsize=12)
         left_in += width + 0.2
+    if len(found) > 1:
+        _legend(figure, len(found[0].rows))
     png, svg = folder / f"{name}.png", folder / f"{name}.svg"
     figure.savefig(png, dpi=110)
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "cprlab"}):
         figure.savefig(svg, metadata={"Date": None})
     return [png, svg]
+
+
+def _legend(figure: Figure, rows: int) -> None:
+    """What the colours and hatches say, below a first panel of so many rows."""
+    wide, high = figure.get_size_inches()
+    tall = ROW_IN * len(KINDS)
+    bottom = max(high - HEAD_IN - ROW_IN * (rows + 2) - tall, 0.1)
+    axes = figure.add_axes((0.3 / wide, bottom / high, 7.0 / wide, tall / high))
+    for y, (kind, text) in enumerate(KINDS.items()):
+        _box(axes, 0, y, kind)
+        axes.text(1.15, y + 0.5, text, va="center", fontsize=8)
+    axes.set_xlim(0, 7.0 / CELL_IN)
+    axes.set_ylim(len(KINDS), 0)
+    axes.set_axis_off()
 
 
 def _panel(axes: Axes, matrix: Matrix) -> None:
@@ -72,21 +88,29 @@ def _panel(axes: Axes, matrix: Matrix) -> None:
         side.set_visible(False)
 
 
-def _square(axes: Axes, x: int, y: int, cell: Cell) -> None:
-    edge, width = EDGES.get(cell.kind, ("white", 1.0))
-    hatch = HATCHES.get(cell.kind)
+def _box(axes: Axes, x: int, y: int, kind: str) -> None:
+    edge, width = EDGES.get(kind, ("white", 1.0))
+    hatch = HATCHES.get(kind)
     axes.add_patch(
         Rectangle(
             (x + 0.02, y + 0.05),
             0.96,
             0.9,
-            facecolor=COLOURS[cell.kind],
+            facecolor=COLOURS[kind],
             edgecolor="#bbbbbb" if hatch else edge,
             linewidth=width,
             hatch=hatch,
         )
     )
+
+
+def _square(axes: Axes, x: int, y: int, cell: Cell) -> None:
+    _box(axes, x, y, cell.kind)
     word = (cell.word or "not obtained")[:WORD_LETTERS]
     # white behind it where lines would cross it
-    behind = {"facecolor": COLOURS[cell.kind], "edgecolor": "none", "pad": 0.5} if hatch else None
+    behind = (
+        None
+        if cell.kind not in HATCHES
+        else {"facecolor": COLOURS[cell.kind], "edgecolor": "none", "pad": 0.5}
+    )
     axes.text(x + 0.5, y + 0.5, word, ha="center", va="center", fontsize=6.5, bbox=behind)

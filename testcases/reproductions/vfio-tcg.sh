@@ -6,7 +6,7 @@
 # Expected: new QEMU runs the guest on, as with -accel kvm; or the update is refused with a reason.
 # Came: SIGSEGV right after `migrate`. So it is when the update's command names no program: QEMU does not
 #   come as far as the exec.
-# Cause: vfio_cpr_pci_register_device() (hw/vfio/cpr.c:282) adds vfio_cpr_pci_notifier() without a look at
+# Cause: vfio_cpr_pci_register_device() (hw/vfio/cpr.c:283) adds vfio_cpr_pci_notifier() without a look at
 #   kvm_enabled(): at MIG_EVENT_PRECOPY_SETUP vfio_cpr_set_msi_virq() (hw/vfio/cpr.c:227) takes the interrupts from
 #   kvm_state, which is NULL: kvm_vm_ioctl(). vfio_cpr_add_kvm_notifier() (hw/vfio/cpr.c:195) would then close a KVM
 #   that is not there, and remove the processors.
