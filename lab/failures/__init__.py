@@ -84,6 +84,11 @@ class Failure:
         found = (wrong for begins, wrong in self.known.items() if f"{version}.".startswith(f"{begins}."))
         return next(found, {})
 
+    def told(self, version: str) -> Mapping[str, str]:
+        """What the record says of it: `failure.begin`."""
+        reason = self.reason if self.defects(version) else ""
+        return {"failure": self.name, "title": self.title, "source": self.source, "reason": reason}
+
     def answers(self, version: str) -> list[FailureAnswer]:
         """All questions about it, strictly as this version of QEMU answers them."""
         wrong = self.defects(version)

@@ -14,7 +14,7 @@ from lab.checkers import as_json, from_json
 from lab.checkers.failure import ANSWERS
 from lab.failures import IN_PLACE, LOST, UNHARMED, Failure
 from lab.failures import listener as listener_file
-from lab.failures.newcomer import KILLER
+from lab.failures.newcomer import KILLER, without_vfio
 from lab.failures.table import ALONE, FAILURES, TOGETHER, boots
 
 QEMU_LIKE = """
@@ -73,6 +73,11 @@ def test_what_shares_a_guest_is_survived_by_it() -> None:
     assert len(ALONE) == len({failure.name for failure in ALONE})
 
 
+def test_a_command_line_without_its_vfio_devices() -> None:
+    argv = ["qemu", "-device", "vfio-pci,id=dev0,host=1", "-device", "virtio-serial-pci", "-qmp", "x"]
+    assert without_vfio(argv) == ["qemu", "-device", "virtio-serial-pci", "-qmp", "x"]
+
+
 @pytest.mark.parametrize("phase", ["exec", "socket", "state"])
 def test_the_killer_kills_in_a_phase(tmp_path: Path, phase: str) -> None:
     path = tmp_path / "qmp.sock"
@@ -88,10 +93,12 @@ def test_the_killer_kills_in_a_phase(tmp_path: Path, phase: str) -> None:
         timeout=30,
         pass_fds=[theirs.fileno()],
         check=False,
+        stderr=subprocess.PIPE,
     )
     theirs.close()
     ours.settimeout(10)
     assert done.returncode == -signal.SIGKILL
+    assert done.stderr == f"SIGKILL at {phase}\n".encode()
     assert ours.recv(1) == b""
     ours.close()
     assert (path.stat().st_ctime_ns == before) == (phase == "exec")
