@@ -1,7 +1,7 @@
 """What failures do to the guest, as a picture, and a page of the report that tells each of them.
 
-Rows are failures, columns the questions, a cell is the answer that was seen. Colour is never alone: every cell
-has its word, and a promise that is not kept is told with it. What was not seen is no answer: "unknown".
+Rows are failures, columns the questions, a cell is the answer that was seen. Colour is never alone: every
+cell has its word, and a promise that is not kept is told with it. What was not seen is no answer: "unknown".
 """
 
 import hashlib
