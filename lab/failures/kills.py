@@ -32,14 +32,19 @@ class Killed(Held):
         raise Refused(f"old QEMU {self.guest.qemus.how_it_ended(self.guest.pid)}")
 
 
+def kill_amid(pid: int) -> str:
+    """A command that takes a part of the state, and kills who sends it; for /bin/sh."""
+    said = "echo SIGKILL while it saves >&2"
+    return f"test $(head -c {SAVED_BYTES} | wc -c) = {SAVED_BYTES} && {said} && kill -KILL {pid}"
+
+
 def saving(scene: Scene) -> Mode:
-    """The state is given to a command, which kills old QEMU when it has a part of it."""
+    """Old QEMU gives the state to such a command; docs/devel/migration/CPR.rst names exec: beside file:."""
 
     def begin(monitor: Monitor, command: Sequence[str], _: str) -> None:
-        kill = f"echo SIGKILL while it saves >&2 && kill -KILL {scene.guest.pid}"
         parameters = {"mode": CprExec.mode, "cpr-exec-command": list(command)}
         monitor.execute("migrate-set-parameters", parameters)
-        monitor.execute("migrate", {"uri": f"exec:head -c {SAVED_BYTES} >/dev/null && {kill}"})
+        monitor.execute("migrate", {"uri": f"exec:{kill_amid(scene.guest.pid)}"})
 
     return replace(ordinary(scene), begin=begin)
 

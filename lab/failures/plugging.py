@@ -5,7 +5,7 @@ device is added or removed while migrating. Linux drivers/pci/hotplug/pciehp_ctr
 take a device, and five to let it go.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,8 +24,8 @@ SLOT = (
 )
 DEVICE = {"driver": "virtio-rng-pci", "bus": "slot", "id": "late"}
 PORT = {"driver": "virtserialport", "bus": "ports.0", "id": "late", "name": "late"}
-UNSET = -1
-"""The address of a BAR that nobody has set."""
+UNSET = (-1, 0, 2**64 - 1)
+"""The address of a BAR that nobody has set (hw/pci/pci.h, PCI_BAR_UNMAPPED)."""
 
 
 class During(Held):
@@ -55,7 +55,9 @@ class Before:
             replace(good, command=command).apply(recorder, update)
             self._wait(lambda: self._taken(monitor), "the guest that takes the device")
             monitor.execute("device_del", {"id": DEVICE["id"]})
-            self._wait(lambda: self._found(monitor) is None, "the guest that lets the device go")
+            self._wait(
+                lambda: found(monitor.execute("query-pci")) is None, "the guest that lets the device go"
+            )
         except SutError as trouble:
             recorder.record("failure.said", said=str(trouble))
         else:
@@ -64,21 +66,24 @@ class Before:
                 "failure.said", said=f"the guest took the device {when} the update, and let it go"
             )
 
-    def _wait(self, there: Any, what: str) -> None:
+    def _wait(self, there: Callable[[], bool], what: str) -> None:
         wait_until(there, self.scene.timeout_s, what, error=SutError)
 
-    def _found(self, monitor: Monitor) -> Mapping[str, Any] | None:
-        """The device as QEMU shows it."""
-        buses = monitor.execute("query-pci")
-        behind = (
-            bridge.get("pci_bridge", {}).get("devices", []) for bus in buses for bridge in bus["devices"]
-        )
-        return next((one for devices in behind for one in devices if one["qdev_id"] == DEVICE["id"]), None)
-
     def _taken(self, monitor: Monitor) -> bool:
-        """Whether the guest has given it addresses."""
-        regions = (self._found(monitor) or {}).get("regions", [])
-        return any(int(region["address"]) != UNSET for region in regions)
+        return taken(found(monitor.execute("query-pci")))
+
+
+def found(buses: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    """The device behind its slot, in what query-pci returns; None if it is not there."""
+    bridges = (one.get("pci_bridge", {}) for bus in buses for one in bus["devices"])
+    behind = (one for bridge in bridges for one in bridge.get("devices", []))
+    return next((one for one in behind if one["qdev_id"] == DEVICE["id"]), None)
+
+
+def taken(device: Mapping[str, Any] | None) -> bool:
+    """Whether the guest has given it addresses."""
+    regions = (device or {}).get("regions", [])
+    return any(int(region["address"]) not in UNSET for region in regions)
 
 
 DURING = Failure(

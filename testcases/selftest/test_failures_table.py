@@ -14,6 +14,7 @@ from lab.checkers import as_json, from_json
 from lab.checkers.failure import ANSWERS
 from lab.failures import IN_PLACE, LOST, UNHARMED, Failure
 from lab.failures import listener as listener_file
+from lab.failures.kills import SAVED_BYTES, kill_amid
 from lab.failures.newcomer import KILLER, without_vfio
 from lab.failures.table import ALONE, FAILURES, TOGETHER, boots
 
@@ -102,6 +103,24 @@ def test_the_killer_kills_in_a_phase(tmp_path: Path, phase: str) -> None:
     assert ours.recv(1) == b""
     ours.close()
     assert (path.stat().st_ctime_ns == before) == (phase == "exec")
+
+
+def test_who_saves_is_killed_amid_it(tmp_path: Path) -> None:
+    """Not before it has sent so much, and not at all if it never does."""
+    program = "import os, sys; p = os.popen(sys.argv[2].replace('PID', str(os.getpid())), 'w')"
+    program += "; p.write('x' * int(sys.argv[1])); p.close()"
+    command = kill_amid(0).removesuffix("0") + "PID"
+    ended = {
+        sent: subprocess.run(
+            [sys.executable, "-c", program, str(sent), command],
+            timeout=30,
+            check=False,
+            stderr=subprocess.PIPE,
+        )
+        for sent in (SAVED_BYTES - 1, 4 * SAVED_BYTES)
+    }
+    assert [done.returncode for done in ended.values()] == [0, -signal.SIGKILL]
+    assert [done.stderr for done in ended.values()] == [b"", b"SIGKILL while it saves\n"]
 
 
 def test_the_listener_takes_everything(tmp_path: Path) -> None:
