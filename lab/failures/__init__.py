@@ -51,6 +51,12 @@ class Scene:
     timeout_s: float = 60.0
 
 
+def killed(guest: Guest, pid: int) -> str:
+    """Kill a QEMU of a guest, and say how it ended."""
+    end = guest.qemus.agent.kill(pid)
+    return f"was killed by signal {end['signal']}" if end["signal"] else f"ended with {end['status']}"
+
+
 @dataclass(frozen=True)
 class Failure:
     """One thing that goes wrong with an update.

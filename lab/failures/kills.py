@@ -11,7 +11,7 @@ from lab.cpr import Mode
 from lab.cpr.cpr_exec import CprExec
 from lab.cpr.steps import wait_for_agent
 from lab.errors import Refused, SutError
-from lab.failures import LOST, Failure, Scene
+from lab.failures import LOST, Failure, Scene, killed
 from lab.failures.exec import ordinary
 from lab.failures.held import Held
 from lab.failures.newcomer import signalled
@@ -28,8 +28,7 @@ class Killed(Held):
     """Old QEMU is killed while the update is held."""
 
     def then(self, recorder: Recorder, monitor: Monitor) -> None:
-        self.guest.qemus.agent.kill(self.guest.pid)
-        raise Refused(f"old QEMU {self.guest.qemus.how_it_ended(self.guest.pid)}")
+        raise Refused(f"old QEMU {killed(self.guest, self.guest.pid)}")
 
 
 def kill_amid(pid: int) -> str:
@@ -65,8 +64,8 @@ class KilledRunning:
         except SutError as trouble:
             recorder.record("failure.said", said=str(trouble))
         else:
-            guest.qemus.agent.kill(guest.pid)
-            recorder.record("failure.said", said=f"the guest answered; {guest.qemus.how_it_ended(guest.pid)}")
+            how = killed(guest, guest.pid)
+            recorder.record("failure.said", said=f"the guest answered in new QEMU, which {how}")
 
 
 def _kill(phase: str, when: str, does: Callable[[Scene], Mode], says: str, update: str = "died") -> Failure:
@@ -94,7 +93,7 @@ KILLS: Sequence[Failure] = (
         "running",
         "of new QEMU as soon as the guest answers in it",
         KilledRunning,
-        r"the guest answered; was killed by signal SIGKILL",
+        r"the guest answered in new QEMU, which was killed by signal SIGKILL",
         update="done",
     ),
 )

@@ -10,7 +10,7 @@ from contextlib import suppress
 from lab.cpr import Mode
 from lab.cpr.cpr_transfer import CprTransfer
 from lab.errors import Refused, SutError
-from lab.failures import IN_PLACE, LOST, Failure, Scene
+from lab.failures import IN_PLACE, LOST, Failure, Scene, killed
 from lab.failures.transfer import Channel, Destination
 from lab.incarnation import Incarnation
 from lab.qemu.monitor import Monitor
@@ -21,9 +21,7 @@ class DiesEarly(Destination):
 
     def then(self, monitor: Monitor, new: Incarnation, theirs: Monitor, main: Channel) -> None:
         """Kill it; the destination is ended, too, for it has no guest."""
-        qemus, pid = self.scene.guest.qemus, self.scene.guest.pid
-        self.scene.agent.kill(pid)
-        raise Refused(f"old QEMU {qemus.how_it_ended(pid)}")
+        raise Refused(f"old QEMU {killed(self.scene.guest, self.scene.guest.pid)}")
 
 
 def _handed_over(then: Callable[[Scene, Monitor, int], None]) -> Callable[[Scene], Mode]:
@@ -42,9 +40,7 @@ def _handed_over(then: Callable[[Scene, Monitor, int], None]) -> Callable[[Scene
 
 
 def _killed(scene: Scene, _: Monitor, pid: int) -> None:
-    qemus = scene.guest.qemus
-    qemus.agent.kill(pid)
-    qemus.evidence.record("failure.said", said=f"old QEMU {qemus.how_it_ended(pid)}")
+    scene.guest.qemus.evidence.record("failure.said", said=f"old QEMU {killed(scene.guest, pid)}")
 
 
 def _told_to_go_on(scene: Scene, old: Monitor, _: int) -> None:

@@ -6,23 +6,22 @@ from lab.failures import Failure, exec, moments, newcomer, plugging, source, sta
 from lab.failures.kills import KILLS
 
 Boot = Sequence[Failure]
+"""Failures of one guest, one after the other; one that it may not survive can only be the last."""
 
-SHORT: Boot = (state.NO_FOLDER,)
-"""What fails most simply: of every run of the suite."""
+_EXEC: Boot = (state.FULL, state.CANCELLED, moments.TWICE, plugging.DURING, moments.PAUSED)
+_TRANSFER: Boot = (
+    *(transfer.NONE, transfer.EARLY, transfer.REFUSES, transfer.CANCELLED),
+    *(source.LATE, source.CONT),
+)
+
+SHORT: Boot = (state.NO_FOLDER, transfer.EARLY, exec.MISSING)
+"""One each that leaves old QEMU alone, that gets as far as a destination, and that loses the guest."""
 TOGETHER: Mapping[str, Boot] = {
-    "exec": (state.FULL, state.CANCELLED, moments.TWICE, plugging.DURING, moments.PAUSED),
-    "transfer": (
-        transfer.NONE,
-        transfer.EARLY,
-        transfer.REFUSES,
-        transfer.CANCELLED,
-        source.LATE,
-        source.CONT,
-    ),
+    "exec": (*_EXEC, moments.REBOOTING),
+    "transfer": (*_TRANSFER, source.EARLY),
 }
-"""Failures that a guest survives, one after the other in one boot."""
+"""Boots that hold several."""
 ALONE: Sequence[Failure] = (
-    exec.MISSING,
     exec.FORBIDDEN,
     exec.SANDBOX,
     newcomer.BAD_ARGV,
@@ -31,15 +30,17 @@ ALONE: Sequence[Failure] = (
     newcomer.HANGS,
     *KILLS,
     transfer.LATE,
-    source.EARLY,
-    moments.REBOOTING,
     moments.SUSPENDED,
     plugging.BEFORE,
 )
 """Failures after which there may be no guest, or that need a QEMU of their own."""
-BY_IOMMUFD: Mapping[str, Boot] = {**TOGETHER, exec.MISSING.name: (exec.MISSING,)}
-"""Boots that are worth the other back-end, too."""
-FAILURES: Sequence[Failure] = (*SHORT, *(one for boot in TOGETHER.values() for one in boot), *ALONE)
+BY_IOMMUFD: Mapping[str, Boot] = {
+    "exec": (*_EXEC, exec.MISSING),
+    "transfer": (*_TRANSFER, transfer.LATE),
+}
+"""Boots by the other back-end, whose mappings are handed over in another way."""
+ALL: Sequence[Boot] = (SHORT, *TOGETHER.values(), *BY_IOMMUFD.values(), *((one,) for one in ALONE))
+FAILURES: Sequence[Failure] = tuple({one.name: one for boot in ALL for one in boot}.values())
 
 
 def boots() -> Mapping[str, Boot]:
