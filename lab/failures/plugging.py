@@ -20,9 +20,9 @@ from lab.waiting import wait_until
 SLOT = (
     # the slots of q35 are the firmware's unless told otherwise, and the guest's kernel has the native ones
     *("-global", "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"),
-    *("-device", "pcie-root-port,id=slot,chassis=1,addr=0x1c"),
+    *("-device", "pcie-root-port,id=port0,chassis=1,addr=0x1c"),
 )
-DEVICE = {"driver": "virtio-rng-pci", "bus": "slot", "id": "late"}
+DEVICE = {"driver": "virtio-rng-pci", "bus": "port0", "id": "late"}
 PORT = {"driver": "virtserialport", "bus": "ports.0", "id": "late", "name": "late"}
 UNSET = (-1, 0, 2**64 - 1)
 """The address of a BAR that nobody has set (hw/pci/pci.h, PCI_BAR_UNMAPPED)."""

@@ -4,10 +4,11 @@
 #
 # Seen on: QEMU 11.1.3 (Debian 1:11.1.3+ds-1~bpo13+1), Linux 7.3.4; with type1 and with iommufd.
 # Expected: the guest runs on in old QEMU, as it does without a VFIO device; or cont is refused with a reason.
-# Came: SIGSEGV (address 0x34, see the host's kernel below).
-# Cause (inferred, see vfio-failed-exec.sh): kvm_close() at MIG_EVENT_PRECOPY_DONE removes the vCPUs and sets
-#   kvm_state to NULL. Old QEMU sends the whole stream before it can know whether the destination will run the
-#   guest; `cont` then asks a KVM that is not there.
+# Came: SIGSEGV (address 0x34) at kvm_ioctl+0xa7 (0x974d97, build id fc693c98cb6d8b9e45f9a391a4a94a17863053a5):
+#   mov 0x34(%rbx),%edi, which is s->fd of s = NULL.
+# Cause (inferred from that and from vfio-failed-exec.sh): vfio_cpr_add_kvm_notifier() has KVM closed at
+#   MIG_EVENT_PRECOPY_DONE, which removes the vCPUs and sets kvm_state to NULL. Old QEMU sends the whole stream
+#   before it can know whether the destination will run the guest; `cont` then asks a KVM that is not there.
 # Fix: KVM must not be closed before the destination has taken over, which needs a word back from it; at least,
 #   cont in postmigrate must be refused when KVM is closed. Not tried: no source.
 # Usage: vfio-transfer-cont.sh BDF    (root; a PCI function that nobody uses, alone in its IOMMU group)
