@@ -102,11 +102,15 @@ class Watch:
         """Trace the bench host's kernel while new QEMU replaces the old one, then open a new epoch."""
         with trace(self.agent, self.recorder, update=number), self.connections.dense():
             yield
+        self.renew(number)
+        self.sync_clocks()
+
+    def renew(self, number: int) -> None:
+        """Open a new epoch after an update: what is seen of it is of afterwards."""
         self.connections.find_again()
         self.epochs.open_next()
         # counts that rise from here to the snapshots after the load settled rise in new QEMU
         self._interrupts("after", number)
-        self.sync_clocks()
 
     def sync_clocks(self) -> None:
         sources: dict[str, Agent] = {"host": self.agent.link, "guest": self.guest.link, **self.far}
