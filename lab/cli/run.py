@@ -151,7 +151,9 @@ class Live:
 
 def prepare_images(bench: Path) -> None:
     """Build what the virtual bench is made of, with progress; nothing for real hardware."""
-    if "VirtualBench" not in bench.read_text(encoding="utf-8"):
+    from lab.drivers.target_file import is_virtual
+
+    if not is_virtual(bench):
         return
     from lab.cli.images import build_progress
     from lab.images import Catalogue
