@@ -47,7 +47,7 @@ FAULTS = {
     # DMA goes on, so something lives; whether it is the guest that was, nobody can tell
     "guest-heart-stops": Fault(unknown=checkers("same_guest", "logs_clean"), last=_stop_heart, everyday=True),
     "guest-agent-hangs": Fault(
-        unknown=AGENT | {"logs_clean", "interrupts_flow"},
+        unknown=AGENT | {"logs_clean"},
         unsure=checkers("guest_pause_below"),
         serves=False,
         after=_hang_agent,

@@ -77,7 +77,9 @@ def _stall(scene: Scene) -> None:
 FAULTS = {
     "pins-witness-dies": Fault(unknown=checkers("pages_stayed_pinned"), last=_blind("pins"), everyday=True),
     "kernel-log-witness-dies": Fault(
-        unknown=checkers("logs_clean", "device_not_reset"), last=_blind("kmsg"), everyday=True
+        unknown=checkers("logs_clean", "device_not_reset", "mappings_kept"),
+        last=_blind("kmsg"),
+        everyday=True,
     ),
     "trace-witness-dies": Fault(unknown=checkers("mappings_kept"), last=_blind("trace"), everyday=True),
     "chardev-witness-dies": Fault(
