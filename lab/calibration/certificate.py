@@ -1,7 +1,7 @@
 """The certificate: what a calibration of a bench showed, and whether a later run may stand on it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,14 +9,20 @@ from typing import Any
 from lab.calibration.bound import CONFIDENCE, rate_below
 from lab.calibration.matrix import Calibration
 from lab.drivers.run_dirs import state_dir
+from lab.errors import LabUsageError
 from lab.run_record import now, read_run
 
 FILE = "calibration.json"
 SCHEMA_VERSION = 1
 
 
-def certificate(run: Path, found: Calibration) -> dict[str, Any]:
+def certificate(
+    run: Path, found: Calibration, *, rests_on: Sequence[Path] = (), left_out: Sequence[str] = ()
+) -> dict[str, Any]:
     """What calibration.json says.
+
+    rests_on: earlier runs that it takes together with this one
+    left_out: faults that are not planted on this bench, as nobody asked for them
 
     Raises:
         LabUsageError: the folder holds no run.
@@ -25,6 +31,7 @@ def certificate(run: Path, found: Calibration) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": record["run_id"],
+        "runs": [*(earlier.name for earlier in rests_on), record["run_id"]],
         "made": record["end"] or now(),
         "lab": record["commit"],
         "bench": record["bench"],
@@ -35,9 +42,29 @@ def certificate(run: Path, found: Calibration) -> dict[str, Any]:
             "rate_below": round(rate_below(found.alarms, len(found.clean)), 6),
             "confidence": CONFIDENCE,
         },
+        "missing": list(found.missing),
+        "left_out": list(left_out),
         "faults": [row.as_json() for row in found.rows],
         "passed": found.passed,
     }
+
+
+def rests_on(run: Path) -> list[Path]:
+    """The runs that a calibration takes together, this one included, to go on with it.
+
+    Raises:
+        LabUsageError: it is no calibration, or one of them is not beside it any more.
+    """
+    if not (run / FILE).exists():
+        raise LabUsageError(f"{run} is no calibration that can be gone on with: it has no {FILE}")
+    try:
+        named = json.loads((run / FILE).read_text(encoding="utf-8"))["runs"]
+        runs = [run.absolute().parent / str(name) for name in named]
+    except (OSError, ValueError, KeyError, TypeError) as damage:
+        raise LabUsageError(f"{run / FILE} is damaged: {type(damage).__name__}: {damage}") from damage
+    for earlier in runs:
+        read_run(earlier)
+    return runs
 
 
 def place(bench: str) -> Path:

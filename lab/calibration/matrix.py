@@ -111,12 +111,14 @@ class Row:
 class Calibration:
     """What a calibration run showed.
 
-    rows:     every planted fault
+    rows:     every planted fault; one that was planted more than once is as good as the worst time
     clean:    outcomes of the clean runs; UNKNOWN for one that was never judged
+    missing:  faults that belong to it and were not planted yet
     """
 
     rows: Sequence[Row]
     clean: Sequence[Outcome]
+    missing: Sequence[str] = ()
 
     @property
     def alarms(self) -> int:
@@ -126,12 +128,45 @@ class Calibration:
     @property
     def passed(self) -> bool:
         """Every fault caught by the right checkers, and no alarm without one; nothing tried is no pass."""
-        return bool(self.rows) and bool(self.clean) and all(r.caught for r in self.rows) and not self.alarms
+        green = all(row.caught for row in self.rows) and not self.alarms
+        return green and bool(self.rows) and bool(self.clean) and not self.missing
+
+    @property
+    def judged(self) -> set[str]:
+        """The faults of which it is known whether they were caught."""
+        return {row.name for row in self.rows if row.verdicts or row.breaks}
 
     @property
     def checkers(self) -> list[str]:
         """The columns of the matrix."""
         return sorted({claim(v.checker) for row in self.rows for v in row.verdicts})
+
+
+def together(runs: Sequence[Path], wanted: Sequence[str] = ()) -> Calibration:
+    """What several runs show as one; a fault that was judged in one needs not be in the others.
+
+    wanted: the faults that belong to it
+
+    Raises:
+        LabUsageError: as `of_run`; or they are not of one lab, bench and QEMU, and prove nothing together.
+    """
+    stands = {str(run): _stands_for(read_run(run)) for run in runs}
+    for name, of in stands.items():
+        if of != (first := next(iter(stands.values()))):
+            raise LabUsageError(f"{name} is of {of}, not of {first}: calibrate anew, without --resume")
+    found = [of_run(run) for run in runs]
+    rows: dict[str, Row] = {}
+    for row in (row for one in found for row in one.rows):
+        before = rows.get(row.name)
+        if before is None or not (before.verdicts or before.breaks) or (before.caught and not row.caught):
+            rows[row.name] = row
+    missing = [name for name in wanted if name not in rows]
+    return Calibration(list(rows.values()), [outcome for one in found for outcome in one.clean], missing)
+
+
+def _stands_for(record: Mapping[str, Any]) -> str:
+    versions = ", ".join(f"{name} {value}" for name, value in sorted(record["versions"].items()))
+    return f"lab {record['commit']}, bench {(record['bench'] or {}).get('name')}, {versions}"
 
 
 def of_run(run: Path) -> Calibration:
