@@ -8,9 +8,10 @@ from typing import Any
 
 from lab.calibration.bound import CONFIDENCE, rate_below
 from lab.calibration.matrix import Calibration
+from lab.drivers import target_file
 from lab.drivers.run_dirs import state_dir
 from lab.errors import LabUsageError
-from lab.run_record import now, read_run
+from lab.run_record import commit_of, now, read_run
 
 FILE = "calibration.json"
 SCHEMA_VERSION = 1
@@ -113,6 +114,21 @@ def standing(bench: str, lab: str | None, days: float, at: datetime | None = Non
     else:
         remark = ""
     return _stands(run_id, held["made"], remark)
+
+
+def in_words(held: Mapping[str, Any]) -> str:
+    """What `standing` found: the calibration that a run stands on, or why on none."""
+    return str(held["remark"] or f"{held['run_id']} of {held['made']}")
+
+
+def header(target: Path) -> str:
+    """The same of a target file's bench and this lab.
+
+    Raises:
+        LabUsageError: the file is wrong.
+    """
+    file, lab = target_file.load(target), commit_of(Path(__file__).parent)
+    return in_words(standing(file.name, lab, file.options.limits.calibration_days))
 
 
 def _stands(run_id: str | None, made: str | None, remark: str) -> dict[str, Any]:

@@ -54,6 +54,7 @@ def run(
 
     Exit status: 0 all PASS, 1 a FAIL, 2 an UNKNOWN or broken bench, 130 interrupted.
     """
+    from lab.calibration.certificate import header
     from lab.cli import suite
     from lab.drivers import target_file
     from lab.images.qemu_choice import parsed
@@ -70,6 +71,7 @@ def run(
     options += [word for option, choice in qemus.items() for word in (option, str(choice))]
     options += ("--updates", str(updates)) if updates else ()
     options += ("--force",) if force else ()
+    aside().print(f"calibration: {header(bench)}", markup=False, soft_wrap=True)
     ran = record_run(runs_dir, bench, chosen, options, Live())
     report = make_report(ran.folder)
     status = conclude(ran)
