@@ -18,11 +18,11 @@ SCHEMA_VERSION = 1
 
 
 def certificate(
-    run: Path, found: Calibration, *, rests_on: Sequence[Path] = (), left_out: Sequence[str] = ()
+    run: Path, found: Calibration, *, earlier: Sequence[Path] = (), left_out: Sequence[str] = ()
 ) -> dict[str, Any]:
     """What calibration.json says.
 
-    rests_on: earlier runs that it takes together with this one
+    earlier:  runs that it takes together with this one
     left_out: faults that are not planted on this bench, as nobody asked for them
 
     Raises:
@@ -32,7 +32,7 @@ def certificate(
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": record["run_id"],
-        "runs": [*(earlier.name for earlier in rests_on), record["run_id"]],
+        "runs": [*(one.name for one in earlier), record["run_id"]],
         "made": record["end"] or now(),
         "lab": record["commit"],
         "bench": record["bench"],

@@ -64,7 +64,7 @@ def calibrate(
     ran = record_run(runs_dir, bench, cases, [*options, *(["--risky"] if risky else [])], Live())
     found = together([*earlier, ran.folder], wanted)
     left_out = [name for name in EVERY if name not in wanted]
-    written = certificate(ran.folder, found, rests_on=earlier, left_out=left_out)
+    written = certificate(ran.folder, found, earlier=earlier, left_out=left_out)
     path = issue(ran.folder, written)
     add_page(ran.folder, path, found)
     report = make_report(ran.folder)

@@ -64,7 +64,7 @@ class KmsgWatch:
         """
         self._mark = f"cprlab: awake {time.monotonic_ns()}"
         try:
-            Path(self._path).write_text(f"<{_DEBUG}>{self._mark}")
+            self._write(f"<{_DEBUG}>{self._mark}")
         except OSError as error:
             raise AgentError(f"cannot write to the kernel log: {error}") from None
         if not self._marked.wait(_AWAKE_S):
@@ -82,6 +82,9 @@ class KmsgWatch:
         """End without a word."""
         self._stop.set()
         self._thread.join(1.0)
+
+    def _write(self, message: str) -> None:
+        Path(self._path).write_text(message)
 
     def _run(self) -> None:
         poll = select.poll()
