@@ -14,7 +14,7 @@ from lab.errors import LabUsageError
 if TYPE_CHECKING:
     from lab.calibration.matrix import Calibration
 
-FAULTS, CLEAN = "testcases/test_checkers_go_red.py", "testcases/test_calibration.py"
+PLANTED, CLEAN = "testcases/test_checkers_go_red.py", "testcases/test_calibration.py"
 LEFT = {
     "missing": "{} faults are still to be planted (--resume)",
     "left_out": "{} faults were left out, for they may harm a real bench (--risky)",
@@ -51,7 +51,7 @@ def calibrate(
     from lab.calibration.matrix import together
     from lab.cli.run import make_report, record_run
     from lab.drivers.target_file import is_virtual
-    from lab.faults.catalogue import EVERY, chosen
+    from lab.faults.catalogue import FAULTS, chosen
     from lab.report.calibration_page import add_page
 
     if not bench.is_file():
@@ -63,7 +63,7 @@ def calibrate(
     prepare_images(bench)
     ran = record_run(runs_dir, bench, cases, [*options, *(["--risky"] if risky else [])], Live())
     found = together([*earlier, ran.folder], wanted)
-    left_out = [name for name in EVERY if name not in wanted]
+    left_out = [name for name in FAULTS if name not in wanted]
     written = certificate(ran.folder, found, earlier=earlier, left_out=left_out)
     path = issue(ran.folder, written)
     add_page(ran.folder, path, found)
@@ -90,7 +90,7 @@ def left_to_do(before: "Calibration", asked: list[str], clean: int) -> tuple[lis
     """
     faults = [name for name in asked if name not in before.judged]
     runs = max(0, clean - len(before.clean))
-    cases = [*([FAULTS] if faults else []), *([CLEAN] if runs else [])]
+    cases = [*([PLANTED] if faults else []), *([CLEAN] if runs else [])]
     if not cases:
         raise LabUsageError("nothing is left to do: every fault was judged, and so many clean runs were done")
     return cases, ["--faults", ",".join(faults), "--clean-runs", str(runs)]

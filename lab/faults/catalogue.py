@@ -3,15 +3,14 @@
 from collections.abc import Mapping, Sequence
 
 from lab.errors import LabUsageError
-from lab.faults import devices, guest, host, new_qemu, wire, witness
-from lab.faults.contained import CONTAINED
+from lab.faults import contained, devices, guest, host, new_qemu, wire, witness
 from lab.faults.fault import Fault
 
-_FAMILIES = (wire, new_qemu, host, guest, witness, devices)
+_FAMILIES = (wire, new_qemu, host, guest, witness, devices, contained)
 
 
-def _shared(fault: Fault) -> tuple[str, str, bool]:
-    return fault.row, fault.iommu, not (fault.serves and fault.spares)
+def _shared(fault: Fault) -> tuple[bool, str, str, bool]:
+    return fault.contained, fault.row, fault.iommu, not (fault.serves and fault.spares)
 
 
 FAULTS: Mapping[str, Fault] = dict(
@@ -22,8 +21,6 @@ FAULTS: Mapping[str, Fault] = dict(
 )
 """A guest serves all faults of its row that leave it as it was; those that do not come after them."""
 
-EVERY: Mapping[str, Fault] = {**FAULTS, **CONTAINED}
-
 
 def chosen(names: Sequence[str], *, risky: bool) -> list[str]:
     """The faults to plant: those named, or all; without `risky` none that must be asked for.
@@ -31,9 +28,9 @@ def chosen(names: Sequence[str], *, risky: bool) -> list[str]:
     Raises:
         LabUsageError: there is no such fault, or it must be asked for.
     """
-    if unknown := [name for name in names if name not in EVERY]:
-        raise LabUsageError(f"there is no fault {unknown[0]!r}; there are {', '.join(EVERY)}")
-    if refused := [name for name in names if EVERY[name].risky and not risky]:
+    if unknown := [name for name in names if name not in FAULTS]:
+        raise LabUsageError(f"there is no fault {unknown[0]!r}; there are {', '.join(FAULTS)}")
+    if refused := [name for name in names if FAULTS[name].risky and not risky]:
         name = refused[0]
-        raise LabUsageError(f"{name} on a real bench must be asked for by --risky: {EVERY[name].risky}")
-    return [name for name in (names or EVERY) if risky or not EVERY[name].risky]
+        raise LabUsageError(f"{name} on a real bench must be asked for by --risky: {FAULTS[name].risky}")
+    return [name for name in (names or FAULTS) if risky or not FAULTS[name].risky]

@@ -1,4 +1,4 @@
-"""Faults that only a guest whose QEMU is in a container can be given."""
+"""Faults of what QEMU's container holds."""
 
 from lab.faults.fault import Fault, Scene, checkers
 
@@ -7,7 +7,8 @@ def _leave_cgroup(scene: Scene) -> None:
     scene.host.check(["sh", "-c", f"echo {scene.guest.pid} > /sys/fs/cgroup/cgroup.procs"])
 
 
-CONTAINED = {
-    "new-qemu-brings-company": Fault(checkers("container_kept"), wrapper="company"),
-    "qemu-leaves-its-cgroup": Fault(checkers("container_kept"), after=_leave_cgroup),
+_KEPT = checkers("container_kept")
+FAULTS = {
+    "new-qemu-brings-company": Fault(_KEPT, contained=True, serves=False, wrapper="company"),
+    "qemu-leaves-its-cgroup": Fault(_KEPT, contained=True, serves=False, after=_leave_cgroup),
 }

@@ -47,7 +47,7 @@ class Fault:
     wrapper: which fault of lab/faults/wrapper.py new QEMU is started through; "" for none
     last:    done when all witnesses watch and the load flows, right before the update begins
     after:   done when new QEMU runs the guest
-    row, iommu: where it is planted
+    row, iommu, contained: where it is planted: also, whether in a guest whose QEMU is in a container
     risky:   what it may do to a real host or its device, so that it must be asked for there; "" for nothing
     everyday: whether it is planted for every change of the lab; the others by `cprlab calibrate`
     """
@@ -63,6 +63,7 @@ class Fault:
     after: Plant = field(default=_nothing)
     row: str = "nic"
     iommu: str = "type1"
+    contained: bool = False
     risky: str = ""
     everyday: bool = False
 

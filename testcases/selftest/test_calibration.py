@@ -14,7 +14,7 @@ from lab.calibration.matrix import Row, of_run, together
 from lab.cli.calibrate import left_to_do, sentence, status
 from lab.errors import LabUsageError
 from lab.faults import wrapper
-from lab.faults.catalogue import EVERY, chosen
+from lab.faults.catalogue import FAULTS, chosen
 from lab.report.calibration_page import add_page, matrix
 from lab.report.html import environment
 from lab.run_record import commit_of, now
@@ -201,7 +201,7 @@ def test_a_calibration_names_the_runs_that_it_rests_on(tmp_path: Path) -> None:
 
 def test_what_may_harm_a_real_bench_is_planted_only_if_asked_for() -> None:
     harmless = chosen([], risky=False)
-    assert {"host-warns", "wire-drops-a-frame"} < set(harmless) < set(chosen([], risky=True)) == set(EVERY)
+    assert {"host-warns", "wire-drops-a-frame"} < set(harmless) < set(chosen([], risky=True)) == set(FAULTS)
     assert not {"device-reset", "device-unbound", "engine-writes-where-nothing-is-mapped"} & set(harmless)
     with pytest.raises(LabUsageError, match=r"device-reset on a real bench must be asked for by --risky"):
         chosen(["host-warns", "device-reset"], risky=False)
@@ -210,10 +210,10 @@ def test_what_may_harm_a_real_bench_is_planted_only_if_asked_for() -> None:
 
 
 def test_every_fault_says_who_must_notice() -> None:
-    for name, fault in EVERY.items():
+    for name, fault in FAULTS.items():
         assert bool(fault.refutes | fault.unknown) != bool(fault.breaks), name
         assert not fault.wrapper or fault.wrapper in wrapper.FAULTS, name
-    assert {fault.wrapper for fault in EVERY.values()} - {""} == set(wrapper.FAULTS)
+    assert {fault.wrapper for fault in FAULTS.values()} - {""} == set(wrapper.FAULTS)
 
 
 VIRTUAL = Path(__file__).parents[2] / "targets" / "virtual.yaml"

@@ -102,7 +102,7 @@ class Log(KmsgWatch):
 
     def _write(self, message: str) -> None:
         if self._answers and self._thread.is_alive():
-            self.kernel.send(b"7,1,1,-;" + message.removeprefix("<7>").encode() + b"\n")
+            self.kernel.send(b"7,1,1,-;" + message.removeprefix("<7>").encode())
 
 
 def test_the_log_witness_reads_what_it_wrote_and_keeps_it_to_itself() -> None:

@@ -64,7 +64,8 @@ class KmsgWatch:
         """
         self._mark = f"cprlab: awake {time.monotonic_ns()}"
         try:
-            self._write(f"<{_DEBUG}>{self._mark}")
+            # without its end of line the kernel keeps a message back, as more of it may come
+            self._write(f"<{_DEBUG}>{self._mark}\n")
         except OSError as error:
             raise AgentError(f"cannot write to the kernel log: {error}") from None
         if not self._marked.wait(_AWAKE_S):
