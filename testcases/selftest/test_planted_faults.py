@@ -101,6 +101,7 @@ class Log(KmsgWatch):
         self._thread.start()
 
     def _write(self, message: str) -> None:
+        assert message.endswith("\n"), "the kernel would keep it back until the next one"
         if self._answers and self._thread.is_alive():
             self.kernel.send(b"7,1,1,-;" + message.removeprefix("<7>").encode())
 
