@@ -108,6 +108,8 @@ def show(found: "Calibration", written: dict[str, Any]) -> None:
     """The matrix in words, and the bound."""
     from rich.table import Table
 
+    from lab.calibration.bound import in_words
+
     table = Table("fault", "caught", "by", "what it said", box=None, pad_edge=False, padding=(0, 2))
     for row in found.rows:
         word = "[green]yes[/]" if row.caught else "[red]NO[/]"
@@ -115,17 +117,7 @@ def show(found: "Calibration", written: dict[str, Any]) -> None:
         wrong += "".join(f"; wrongly blamed by {name}" for name in sorted(row.blamed))
         table.add_row(row.name, word, escape(", ".join(row.by) + wrong), escape(row.sentence[:100]))
     answer().print(table)
-    answer().print(f"\n{sentence(written)}", markup=False)
+    answer().print(f"\n{in_words(written['bound'])}", markup=False)
     for what, words in LEFT.items():
         if left := written[what]:
             answer().print(f"{words.format(len(left))}: {', '.join(left)}", markup=False)
-
-
-def sentence(written: dict[str, Any]) -> str:
-    """What the clean runs say."""
-    bound = written["bound"]
-    return (
-        f"{bound['alarms']} of {bound['clean_runs']} clean runs were not green: fewer than "
-        f"{100 * bound['rate_below']:.1f}% of clean runs cry wolf, with {100 * bound['confidence']:.0f}% "
-        "confidence"
-    )

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from lab.calibration.bound import rate_below
+from lab.calibration.bound import in_words, rate_below
 from lab.calibration.certificate import certificate, header, issue, place, rests_on, standing
 from lab.calibration.matrix import Row, of_run, together
-from lab.cli.calibrate import left_to_do, sentence, status
+from lab.cli.calibrate import left_to_do, status
 from lab.errors import LabUsageError
 from lab.faults import wrapper
 from lab.faults.catalogue import FAULTS, chosen
@@ -252,7 +252,7 @@ def test_a_certificate_holds_every_fault_and_the_bound(
         {"name": "drop", "expected": ["dma"], "caught": True, "by": ["dma"], "sentence": "dma: FAIL"}
         | {"missed": [], "blamed": []}
     ]
-    assert sentence(written).startswith("0 of 1 clean runs were not green: fewer than 95.0%")
+    assert in_words(written["bound"]).startswith("0 of 1 clean runs were not green: fewer than 95.0%")
 
 
 def test_a_calibration_that_failed_is_no_ground_to_stand_on(
@@ -281,10 +281,16 @@ def test_a_run_says_why_it_stands_on_nothing(tmp_path: Path, monkeypatch: pytest
 
 def test_the_reports_page_shows_who_caught_what(tmp_path: Path) -> None:
     run = run_of(tmp_path / "run", [CAUGHT, MISSED, CLEAN])
-    found = of_run(run)
+    found = together([run], wanted=["drop", "flip", "melt"])
     table = matrix(found)
     assert table.count("<tr>") == 3 and "<b>FAIL</b>" in table and "<b>·</b>" in table and "NO" in table
-    (run / "calibration.json").write_text("{}")
-    add_page(run, run / "calibration.json", found)
-    (page,) = (run / "allure-results").glob("*-result.json")
-    assert json.loads(page.read_text())["status"] == "failed"
+    path = run / "calibration.json"
+    path.write_text(json.dumps(certificate(run, found, left_out=["reset"])))
+    add_page(run, path, found)
+    (told,) = (run / "allure-results").glob("*-result.json")
+    page = json.loads(told.read_text())
+    assert page["status"] == "failed"
+    assert all((run / "allure-results" / one["source"]).exists() for one in page["attachments"])
+    for says in ("dma: FAIL", "missed by", "1 faults still to be planted: melt", "harm a real bench: reset"):
+        assert says in page["descriptionHtml"], says
+    assert "0 of 1 clean runs were not green: fewer than 95.0%" in page["descriptionHtml"]
