@@ -11,6 +11,9 @@ from .loop import Loop
 from .numbered import Checker, NumberedStream
 from .rpc import Wire
 
+ANSWER_NS = 200_000_000
+"""The answer to the call must get out first."""
+
 
 def calls(out: Wire) -> dict[str, Callable[..., Any]]:
     """Those that every agent can be asked for."""
@@ -36,7 +39,7 @@ def freeze(loop: Loop, seconds: float) -> None:
         time.sleep(seconds)
         return now_ns
 
-    timer = loop.at(time.monotonic_ns(), sleep)
+    timer = loop.at(time.monotonic_ns() + ANSWER_NS, sleep)
 
 
 def deafen(stream: NumberedStream) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from lab.faults.fault import ALL_DMA, TO_GUEST, Fault, Plant, Scene, checkers
 from lab.guest_link import Connection
 
+GRADES = ("chardev_grade(stream-fd)", "chardev_grade(stream-path)")
 JUMP_S = FREEZE_S = 15.0
 """More than the pause that a virtual bench allows: it would be held against QEMU if nobody knew better."""
 STALL_S = 60.0
@@ -82,12 +83,16 @@ FAULTS = {
         everyday=True,
     ),
     "trace-witness-dies": Fault(unknown=checkers("mappings_kept"), last=_blind("trace"), everyday=True),
-    "chardev-witness-dies": Fault(
-        unknown=checkers("chardev_grade(stream-fd)"), serves=False, last=_deafen, everyday=True
-    ),
+    "chardev-witness-dies": Fault(unknown=checkers(GRADES[0]), serves=False, last=_deafen, everyday=True),
     "far-end-freezes": Fault(unknown=checkers(TO_GUEST, "guest_pause_below"), last=_freeze_far),
     "far-clock-jumps": Fault(unknown=checkers(*ALL_DMA, "guest_pause_below"), last=_far_clock, everyday=True),
     "host-clock-jumps": Fault(unknown=checkers("pages_stayed_pinned"), last=_host_clock, everyday=True),
-    "guest-channel-stalls": Fault(unknown=checkers(*ALL_DMA), serves=False, after=_stall),
+    # what comes late is complete, and its own clocks and epochs vouch for it; but not when it was needed
+    "guest-channel-stalls": Fault(
+        unknown=checkers(*ALL_DMA, *GRADES),
+        unsure=checkers("same_guest", "logs_clean"),
+        serves=False,
+        after=_stall,
+    ),
     "disk-full-while-recording": Fault(breaks="could not be written", after=_fill_disk, everyday=True),
 }
