@@ -16,6 +16,7 @@ from lab.qemu.argv import GuestConfig, with_descriptors
 from lab.qemu.monitor import Monitor
 
 QUIT_TIMEOUT_S = 20.0
+TRANSCRIPT = "qmp.jsonl"
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Incarnations:
 
     def monitor(self, of: Incarnation) -> Monitor:
         """A monitor for it, not connected yet."""
-        transcript = self.evidence.folder / "qmp.jsonl"
+        transcript = self.evidence.folder / TRANSCRIPT
         connect = partial(self.host.stream_unix, of.config.qmp_path)
         monitor = Monitor(connect, self.evidence.recorder, transcript, lambda: self.how_it_ended(of.pid))
         self._undo.callback(monitor.close)

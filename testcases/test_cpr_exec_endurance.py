@@ -7,7 +7,7 @@ finds what the first one found. What a single update may cost is claimed in test
 import pytest
 
 from lab.checkers import nothing_grows
-from lab.faults.planted import FAULTS
+from lab.faults.catalogue import FAULTS
 from lab.verdict import Outcome
 
 FEW, MANY = 8, 100

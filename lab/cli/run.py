@@ -54,6 +54,7 @@ def run(
 
     Exit status: 0 all PASS, 1 a FAIL, 2 an UNKNOWN or broken bench, 130 interrupted.
     """
+    from lab.calibration.certificate import header
     from lab.cli import suite
     from lab.drivers import target_file
     from lab.images.qemu_choice import parsed
@@ -70,6 +71,7 @@ def run(
     options += [word for option, choice in qemus.items() for word in (option, str(choice))]
     options += ("--updates", str(updates)) if updates else ()
     options += ("--force",) if force else ()
+    aside().print(f"calibration: {header(bench)}", markup=False, soft_wrap=True)
     ran = record_run(runs_dir, bench, chosen, options, Live())
     report = make_report(ran.folder)
     status = conclude(ran)
@@ -151,7 +153,9 @@ class Live:
 
 def prepare_images(bench: Path) -> None:
     """Build what the virtual bench is made of, with progress; nothing for real hardware."""
-    if "VirtualBench" not in bench.read_text(encoding="utf-8"):
+    from lab.drivers.target_file import is_virtual
+
+    if not is_virtual(bench):
         return
     from lab.cli.images import build_progress
     from lab.images import Catalogue

@@ -42,11 +42,16 @@ class Heartbeat:
 
     def start(self, period_ms: float = 200, tick_ms: float = 10) -> None:
         """One beat a period; a gap is the time between two ticks of which none came in between."""
-        for timer in self._timers:
-            self._loop.cancel(timer)
+        self.stop()
         self._memory = self._memory or MemoryPattern()
         self._last_ns = time.monotonic_ns()
         self._timers = [self._loop.every(tick_ms, self._tick), self._loop.every(period_ms, self._tell)]
+
+    def stop(self) -> None:
+        """Beat no more, until started again."""
+        for timer in self._timers:
+            self._loop.cancel(timer)
+        self._timers = []
 
     def _tick(self) -> None:
         now_ns = time.monotonic_ns()

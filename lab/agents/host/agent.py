@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from .. import mishaps
 from ..rpc import AgentError, Wire
 from . import backing, binding, device, functions, procfs, qemu_probe, trace, vduse
 from .capabilities import capabilities, qemu_version
@@ -36,7 +37,7 @@ STATE = Path("/var/lib/cprlab")
 _CALLS = (
     *("hello", "clock", "epoch", "bind", "give_back", "restore", "device", "spawn", "reap", "kill"),
     *("watch_pins", "watch_kmsg", "watch_trace", "unwatch_trace", "stop_watch"),
-    *("await_socket", "follow_pins"),
+    *("await_socket", "follow_pins", "prove_awake", "mishap_blind"),
 )
 
 
@@ -98,6 +99,7 @@ class HostAgent:
             "memory_backing": backing.backing,
             "interrupts": device.interrupts,
             "medium_read": partial(read_medium, self._wire),
+            **mishaps.calls(self._wire),
         }
 
     def hello(self) -> dict[str, Any]:
@@ -183,6 +185,20 @@ class HostAgent:
         if (watch := self._watches.pop(name, None)) is None:
             raise AgentError(f"no watch {name!r} runs; running: {sorted(self._watches) or 'none'}")
         return watch.stop()
+
+    def prove_awake(self) -> None:
+        """Send witness.blind if the kernel's log was not read until now."""
+        watch = self._watches.get("kmsg")
+        if not isinstance(watch, KmsgWatch):
+            raise AgentError("the kernel's log is not watched")
+        watch.prove_awake()
+
+    def mishap_blind(self, name: str) -> None:
+        """A watch ends without a word: a fault, to see whether the lab notices."""
+        if name not in self._watches:
+            raise AgentError(f"no watch {name!r} runs")
+        self._wire.event("fault.planted", fault="witness.blind", detail={"watch": name})
+        self._watches[name].abandon()
 
     def end(self) -> list[str]:
         """Kill what was started, end the watches, give everything back; returns what went wrong."""
