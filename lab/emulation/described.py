@@ -60,14 +60,16 @@ class Described:
         return "\n".join([*lines, "", f"options: {json.dumps(options)}", ""])
 
     def exporter_file(self, place: str) -> str:
-        """labgrid-exporter's configuration: the same resources, as a group named like the place."""
+        """labgrid-exporter's configuration: the same resources, as a group named like the place.
+
+        There the name of an entry is the name of its resource.
+        """
         lines = ["# An emulated host for labgrid-exporter: `python -m lab.emulation` wrote this.", ""]
         lines.append(f"{place}:")
         for resource in self.resources():
             for kind, arguments in resource.items():
-                named = {"cls": kind, **arguments}
-                key = "-".join(str(part) for part in (kind, arguments.get("name")) if part)
-                lines.append(f"  {key}: {json.dumps(named)}")
+                rest = {key: value for key, value in arguments.items() if key != "name"}
+                lines.append(f"  {arguments.get('name', kind)}: {json.dumps({'cls': kind, **rest})}")
         return "\n".join([*lines, ""])
 
 
