@@ -29,6 +29,8 @@ _SIGNS = {
 class Ipmitool:
     """The machine behind a BMC; its interface is IPMI 2.0 over LAN (lanplus).
 
+    tries: of each question, with two seconds for an answer
+
     Raises:
         LabUsageError: there is no ipmitool here.
         BenchError: the BMC does not answer, or refuses the login or the order.
@@ -37,6 +39,7 @@ class Ipmitool:
     host: str
     port: int
     known: Credentials
+    tries: int = 3
 
     def __str__(self) -> str:
         return f"BMC {self.host}:{self.port}"
@@ -57,8 +60,7 @@ class Ipmitool:
         if not (program := shutil.which("ipmitool")):
             raise LabUsageError("ipmitool not found on this controller; apt-get install ipmitool")
         at = ["-I", "lanplus", "-H", self.host, "-p", str(self.port), "-U", self.known.username]
-        # -N, -R: a BMC that is alive answers within seconds
-        return [program, *at, "-E", "-N", "2", "-R", "3", *words]
+        return [program, *at, "-E", "-N", "2", "-R", str(self.tries), *words]
 
     def env(self) -> dict[str, str]:
         """Its environment, with the password."""
