@@ -57,6 +57,16 @@ class Bench:
         """Disconnect, and power off where that is ours to do."""
         self.strategy.transition("off")
 
+    @contextmanager
+    def booting_anew(self) -> Iterator[None]:
+        """Make the host boot anew inside, by whatever way; see BenchHost.booting_anew."""
+        self.host.boots_s = self.strategy.boot_timeout_s
+        try:
+            with self.host.booting_anew():
+                yield
+        finally:
+            self.host.boots_s = 0.0
+
     @property
     def connection(self) -> HostConnection:
         """The ssh connection to the host."""

@@ -67,7 +67,7 @@ class FarPort(Resource):
 class BenchHost(Driver):
     """The bench host as everything above sees it; active = connected.
 
-    boots_s: set before activation: how long it may take to boot, if it was just powered on
+    boots_s: set before it boots: how long that may take, to ssh
 
     Raises:
         BenchError: on activation, if the host does not boot or ssh does not answer.
@@ -135,7 +135,7 @@ class BenchHost(Driver):
         yield
         if virtual:
             virtual.vm.wait_booted_again(boots, virtual.bench.boot_timeout_s)
-        self.connection.renew(self.connect_timeout_s)
+        self.connection.renew(max(self.connect_timeout_s, self.boots_s))
 
     @property
     def console_log(self) -> Path | None:
