@@ -63,6 +63,11 @@ class Bench:
         """The functions that may be given to a guest, by name."""
         return self.host.functions
 
+    @property
+    def allowed(self) -> list[dict[str, Any]]:
+        """What the host agent may touch, for its `functions`."""
+        return [function.told for function in self.functions.values()]
+
     def function(self, name: str) -> AssignableFunction:
         """One of them; LabUsageError for an unknown name."""
         return self.host.function(name)

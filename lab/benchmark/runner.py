@@ -86,7 +86,9 @@ class Benchmark:
         evidence = Evidence(self.folder / f"{case.name}-{case.backend}")
         with ExitStack() as undo:
             undo.callback(evidence.conclude)
-            agent = undo.enter_context(HostAgent(self.bench.connection, evidence))
+            agent = undo.enter_context(
+                HostAgent(self.bench.connection, evidence, functions=self.bench.allowed)
+            )
             require(case, bench_facts(self.bench, agent, agent.qemu_probe), self.bench.name)
             site = Site(self.bench, agent, evidence, undo, SEED)
             attached = [device.attach(site) for device in case.row.devices]

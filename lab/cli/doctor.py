@@ -102,7 +102,7 @@ def bench_looked(path: Path, ask_qemu: bool) -> "tuple[list[Check], list[Answer]
     checks: list[Check] = []
     rows: list[Answer] = []
     try:
-        with open_bench(path) as bench, HostAgent(bench.connection) as agent:
+        with open_bench(path) as bench, HostAgent(bench.connection, functions=bench.allowed) as agent:
             qemus: list[Check] = []
             facts = _facts(bench, agent, probed(bench, agent, qemus))
             checks += bench_checks(bench.name, str(agent.facts.get("kernel", "")), facts)

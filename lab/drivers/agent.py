@@ -63,9 +63,10 @@ class HostAgent(Making, HandingOver):
     What it bound, started or switched on is undone when it ends, also if the controller is killed.
     `process`, `pfns`, `interrupts` and `device` return what the agent's modules of that name describe.
 
-    receiver: gets its events and rows; may be set later
-    options:  for the agent's command line
-    see:      appended to messages when it is gone, as in AgentLink
+    receiver:  gets its events and rows; may be set later
+    functions: what it may touch, as `Bench.allowed` gives it: nothing by default
+    options:   for the agent's command line
+    see:       appended to messages when it is gone, as in AgentLink
 
     Raises:
         BenchError: from every call, if the agent does not answer; AgentRefusal if it cannot do it.
@@ -77,10 +78,11 @@ class HostAgent(Making, HandingOver):
         receiver: Receiver | None = None,
         *,
         name: str = "host agent",
+        functions: Sequence[Mapping[str, Any]] = (),
         options: Sequence[str] = (),
         see: str = "",
     ) -> None:
-        self.name = name
+        self.name, self._functions = name, list(functions)
         self._connection, self._receiver, self._options, self._see = connection, receiver, options, see
         self._said: collections.deque[str] = collections.deque(maxlen=STDERR_LINES)
         self.facts: Mapping[str, Any] = {}
@@ -103,6 +105,7 @@ class HostAgent(Making, HandingOver):
         )
         try:
             self.facts = self.link.call("hello", timeout_s=_START_S)
+            self.link.call("allow", functions=self._functions)
         except BenchError as error:
             self.__exit__()
             raise BenchError(
@@ -146,6 +149,10 @@ class HostAgent(Making, HandingOver):
     def functions(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.link.call("functions")
         return found
+
+    def survey(self) -> dict[str, Any]:
+        """What the host is made of; see lab/agents/host/survey.py."""
+        return self._dict("survey", 120)
 
     def qemu_version(self, path: str) -> str:
         return str(self.link.call("qemu_version", timeout_s=60, path=path))

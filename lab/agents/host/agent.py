@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..rpc import AgentError, Wire
-from . import backing, binding, device, functions, procfs, qemu_probe, trace, vduse
+from . import backing, binding, device, functions, procfs, qemu_probe, sriov, trace, vduse
 from .capabilities import capabilities, qemu_version
 from .chardevs import Chardevs
 from .container import Containers
 from .epoch import Epoch
 from .footprint import footprint
+from .interlocks import Allowed, AllowList
 from .journal import Journal
 from .kmsg import KmsgWatch
 from .liveupdate import KeptMemory
@@ -25,6 +26,7 @@ from .making import making, undo_table
 from .medium import read_medium
 from .pins import PinSampler
 from .spawned import Spawner
+from .survey import survey
 from .sysfs import Sysfs
 from .tap import Taps
 from .update_facts import update_facts
@@ -34,7 +36,7 @@ STATE = Path("/var/lib/cprlab")
 
 
 _CALLS = (
-    *("hello", "clock", "epoch", "bind", "give_back", "restore", "device", "spawn", "reap", "kill"),
+    *("hello", "clock", "epoch", "allow", "bind", "give_back", "restore", "device", "spawn", "reap", "kill"),
     *("watch_pins", "watch_kmsg", "watch_trace", "unwatch_trace", "stop_watch"),
     *("await_socket", "follow_pins"),
 )
@@ -66,6 +68,7 @@ class HostAgent:
         self._watches: dict[str, Watch] = {}
         self._chardevs = Chardevs(wire, self._spawner.sockets, self._epoch)
         self._journal = Journal(state / "journal.jsonl", undo_table(self._sysfs))
+        self._allowed = AllowList()
         self._taps = Taps(self._sysfs, self._journal)
         self._kept = KeptMemory(self._journal)
         self._containers = Containers(self._spawner, self._journal)
@@ -78,7 +81,7 @@ class HostAgent:
         """All calls by the name on the wire."""
         return {
             **{name: getattr(self, name) for name in _CALLS},
-            **making(self._sysfs, self._journal, self._taps),
+            **making(self._sysfs, self._journal, self._taps, self._allowed),
             **self._containers.calls(),
             "memory_keep": self._kept.keep,
             "memory_take": self._kept.take,
@@ -87,6 +90,7 @@ class HostAgent:
             "capabilities": lambda: capabilities(self._sysfs),
             "update_facts": partial(update_facts, self._sysfs),
             "functions": lambda: functions.functions(self._sysfs),
+            "survey": lambda: survey(self._sysfs),
             "qemu_version": qemu_version,
             "qemu_probe": qemu_probe.probe,
             # of QEMU's own events, which are stamped by it
@@ -118,8 +122,14 @@ class HostAgent:
         self._epoch.number = number
         self._chardevs.epoch(number)
 
+    def allow(self, functions: Sequence[Mapping[str, Any]]) -> None:
+        """From now on these functions may be touched, and no others; see interlocks.Allowed."""
+        self._allowed.allow(functions)
+
     def bind(self, bdf: str, together: Sequence[str] = ()) -> dict[str, Any]:
-        return binding.bind(self._sysfs, self._journal, bdf, together)
+        made = bdf in sriov.made(self._sysfs, self._journal)
+        told = Allowed(bdf) if made else self._allowed.of(bdf)
+        return binding.bind(self._sysfs, self._journal, told, together)
 
     def give_back(self, bdf: str) -> None:
         binding.give_back(self._journal, bdf)

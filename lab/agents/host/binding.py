@@ -9,24 +9,27 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..rpc import AgentError
-from . import inuse
 from .holders import wait_released
+from .interlocks import VFIO, Allowed, Uses, mismatches, objections, refuse
 from .journal import Entry, Journal
 from .sysfs import Sysfs
 
-VFIO = "vfio-pci"
 KIND = "pci.driver"
 
 
-def bind(sysfs: Sysfs, journal: Journal, bdf: str, together: Sequence[str] = ()) -> dict[str, Any]:
+def bind(sysfs: Sysfs, journal: Journal, told: Allowed, together: Sequence[str] = ()) -> dict[str, Any]:
     """Bind a function to vfio-pci; one that is bound already is left as it is.
 
+    told:     what the target file says of it
     together: other members of its IOMMU group that the caller is going to bind as well
 
     Raises:
-        AgentError: if the host could not spare it, or the kernel refuses.
+        AgentError: the host could not spare it, it is not as in the target file, or the kernel refuses.
     """
-    refuse_unless_assignable(sysfs, bdf, together)
+    bdf = told.bdf
+    refuse_unless_assignable(sysfs, told, together)
+    if not journal.changes(KIND, bdf):  # what was bound here was compared then, and shows no disk any more
+        refuse(bdf, mismatches(sysfs, told))
     before = {"driver": sysfs.driver(bdf), "driver_override": _override(sysfs, bdf)}
     if before["driver"] != VFIO:
         _load_driver(sysfs)
@@ -67,27 +70,10 @@ def undo(sysfs: Sysfs, entry: Entry) -> None:
         )
 
 
-def refuse_unless_assignable(sysfs: Sysfs, bdf: str, together: Sequence[str] = ()) -> None:
+def refuse_unless_assignable(sysfs: Sysfs, told: Allowed, together: Sequence[str] = ()) -> None:
     """Raises AgentError, with the reason, if a guest must not get this function."""
-    sysfs.device(bdf)
-    if sysfs.is_bridge(bdf):
-        raise AgentError(f"{bdf} is a bridge: name the function behind it")
-    if (group := sysfs.group(bdf)) is None:
-        raise AgentError(
-            f"{bdf} has no IOMMU group: switch the IOMMU on in the firmware and on the kernel "
-            "command line (intel_iommu=on); AMD's is on by itself"
-        )
-    others = [
-        m for m in sysfs.group_members(bdf) if m != bdf and m not in together and not sysfs.is_bridge(m)
-    ]
-    if held := [f"{m} ({sysfs.driver(m)})" for m in others if sysfs.driver(m) not in (None, VFIO)]:
-        raise AgentError(f"{bdf} shares IOMMU group {group} with {', '.join(held)}: bind them all or none")
-    if (made := sysfs.attribute(bdf, "sriov_numvfs") or "0") != "0":
-        raise AgentError(f"{bdf} has {made} virtual functions, which would go with its own driver")
-    if bdf in inuse.management_functions(sysfs):
-        raise AgentError(f"{bdf} carries this host's own network connection")
-    if bdf in inuse.disk_functions(sysfs):
-        raise AgentError(f"{bdf} holds a disk that this host has mounted")
+    sysfs.device(told.bdf)
+    refuse(told.bdf, objections(sysfs, told.bdf, Uses.of(sysfs), told, together))
 
 
 def nodes(sysfs: Sysfs, bdf: str) -> list[str | None]:
