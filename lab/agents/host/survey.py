@@ -15,6 +15,7 @@ from .interlocks import Allowed, Uses, device_ids, objections
 from .sysfs import Sysfs
 
 _DMI = "sys/class/dmi/id"
+_QEMUS = tuple(f"{folder}/bin/qemu-system-{platform.machine()}" for folder in ("usr", "usr/local", "opt/*"))
 
 
 def survey(sysfs: Sysfs) -> dict[str, Any]:
@@ -44,6 +45,7 @@ def _host(sysfs: Sysfs) -> dict[str, Any]:
         "cpus": os.cpu_count(),
         "consoles": [word.removeprefix("console=") for word in command_line if word.startswith("console=")],
         "ipmi": (sysfs.root / "dev/ipmi0").exists(),
+        "qemus": [str(path) for where in _QEMUS for path in sorted(Path("/").glob(where))],
     }
 
 
