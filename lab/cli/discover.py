@@ -1,7 +1,5 @@
 """`cprlab discover`: what a host has to give to guests, written down as a target file."""
 
-import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +11,14 @@ from lab.errors import LabUsageError
 
 if TYPE_CHECKING:
     from lab.discovery.writing import Written
+
+SshPort = Annotated[int, typer.Option("--port", help="Of ssh.", min=1, max=65535)]
+HostKey = Annotated[
+    str,
+    typer.Option(help="The host's public key, 'ssh-ed25519 AAAA...'; by default from ~/.ssh/known_hosts."),
+]
+KeyFile = Annotated[Path, typer.Option(help="Our private key.", metavar="FILE")]
+KEY_FILE = Path("~/.ssh/id_ed25519")
 
 
 def discover(
@@ -32,16 +38,9 @@ def discover(
     out: Annotated[
         Path, typer.Option(help="Where NAME.yaml and exporters/NAME.yaml go.", metavar="FOLDER")
     ] = Path("targets"),
-    port: Annotated[int, typer.Option(help="Of ssh.", min=1, max=65535)] = 22,
-    host_key: Annotated[
-        str,
-        typer.Option(
-            help="The host's public key, 'ssh-ed25519 AAAA...'; by default from ~/.ssh/known_hosts."
-        ),
-    ] = "",
-    key_file: Annotated[Path, typer.Option(help="Our private key.", metavar="FILE")] = Path(
-        "~/.ssh/id_ed25519"
-    ),
+    port: SshPort = 22,
+    host_key: HostKey = "",
+    key_file: KeyFile = KEY_FILE,
     force: Annotated[bool, typer.Option(help="Write over files of that name.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="For programs: everything that was found.")] = False,
 ) -> None:
@@ -53,15 +52,16 @@ def discover(
     Exit status: 0; 2 if the host cannot be read, or a file is there already.
     """
     from lab.discovery import writing
+    from lab.host_reach import endpoint
 
     if bool(host) == (bench is not None):
         raise LabUsageError("either HOST or --bench TARGET was expected: cprlab discover root@bench-a")
-    how = shlex.join(["cprlab", *sys.argv[1:]])
+    how = f"cprlab discover {host or f'--bench {bench}'}"
     with aside().status("reading the host"):
         if bench is not None:
             written = writing.discovered_again(bench, name, out, how, force=force)
         else:
-            where = writing.endpoint(host, port, host_key, key_file)
+            where = endpoint(host, port, host_key, key_file)
             written = writing.discovered(where, name, out, how, force=force)
     if as_json:
         print_json(_as_data(written))
@@ -93,6 +93,8 @@ def _print(written: "Written") -> None:
         words = "; ".join(offer.doubts) or offer.function["model"] or offer.function["ids"]
         table.add_row(offer.name, offer.function["bdf"], mark, escape(words))
     for one in written.found.kept_out:
+        if one.function["is_bridge"]:
+            continue
         table.add_row("", one.function["bdf"], "kept out", escape(one.reasons[0]))
     console = answer()
     console.print(table)

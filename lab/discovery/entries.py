@@ -67,8 +67,6 @@ def function_entry(offer: Offer, wire: str = "") -> Entry:
 
 def describes(function: Mapping[str, Any]) -> str:
     """One line that says what a function is."""
-    if function["is_bridge"]:
-        return safe(f"{function['bdf']} {function['model']}")
     others = [bdf for bdf in function["group_members"] if bdf != function["bdf"]]
     words = [
         f"class {function['class']}",

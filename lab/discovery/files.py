@@ -77,6 +77,7 @@ def exporter_text(name: str, found: Discovery, machine: Machine, how: str, today
 def _head(name: str, found: Discovery, how: str, today: date) -> list[str]:
     host, iommu = found.survey["host"], found.survey["iommu"]
     can = found.survey["capabilities"]
+    make = f"{host['vendor']} {host['product']}".strip() or "A machine that does not say what it is"
     types = sorted({kind or "unknown" for kind in iommu["types"].values()})
     units = (
         f"{', '.join(iommu['units'])}, {len(iommu['types'])} groups, for the host itself: {', '.join(types)}"
@@ -84,9 +85,7 @@ def _head(name: str, found: Discovery, how: str, today: date) -> list[str]:
     backends = [word for word, key in (("type1", "vfio_type1"), ("iommufd", "iommufd")) if can[key]]
     return [
         f"{name}, as `{how}` found it on {today.isoformat()}.",
-        safe(
-            f"{host['vendor']} {host['product']}, {host['cpus']} processors, Linux {host['kernel']}"
-        ).strip(),
+        safe(f"{make}, {host['cpus']} processors, Linux {host['kernel']}"),
         safe(f"IOMMU: {units if iommu['units'] else 'none'}; back-ends: {', '.join(backends) or 'none'}"),
         safe(f"vDPA management devices: {', '.join(can['vdpa']) or 'none'}"),
         safe(f"Parents of mediated devices: {', '.join(can['mdev']) or 'none'}"),
@@ -123,8 +122,9 @@ def _function_entries(found: Discovery, machine: Machine) -> Iterable[Entry]:
 
 
 def _kept_out(kept: Sequence[KeptOut]) -> list[str]:
-    lines = ["Kept out, and why:"] if kept else []
-    for one in kept:
+    bridges = sum(bool(one.function["is_bridge"]) for one in kept)
+    lines = [f"Kept out, and why ({bridges} bridges and root ports besides):"]
+    for one in (one for one in kept if not one.function["is_bridge"]):
         lines.append(describes(one.function))
         lines += [safe(f"    {reason}") for reason in one.reasons]
     return lines

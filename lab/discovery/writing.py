@@ -13,7 +13,7 @@ from lab.bench import open_bench
 from lab.discovery.files import exporter_text, target_text
 from lab.discovery.machine import Machine, at, of
 from lab.discovery.sorting import Discovery, sorted_out
-from lab.drivers import known_hosts, target_file
+from lab.drivers import target_file
 from lab.drivers.agent import HostAgent
 from lab.drivers.endpoint import Endpoint
 from lab.drivers.ssh import HostConnection
@@ -30,31 +30,6 @@ class Written:
     found: Discovery
     target: Path
     exporter: Path | None
-
-
-def endpoint(host: str, port: int, host_key: str, key_file: Path) -> Endpoint:
-    """Where `user@address` is, and how to know it.
-
-    Raises:
-        LabUsageError: no key is known of it; the text has the one it shows, for somebody to compare.
-    """
-    username, mark, address = host.rpartition("@")
-    address = address.strip("[]")
-    if not address or (mark and not username):
-        raise LabUsageError(f"a host was expected, as root@bench-a.example.org, not {host!r}")
-    if not key_file.expanduser().is_file():
-        raise LabUsageError(
-            f"there is no ssh key file {key_file}: make one (ssh-keygen), or name it by --key-file"
-        )
-    known = host_key or known_hosts.accepted(address, port)
-    if not known:
-        came = known_hosts.shown(address, port)
-        raise LabUsageError(
-            f"no key is known of {address}, and what nobody compared is not believed. It shows '{came}', "
-            f"fingerprint {known_hosts.fingerprint(came)}: compare it on its console (ssh-keygen -lf "
-            f"/etc/ssh/ssh_host_*_key.pub), then give it by --host-key"
-        )
-    return Endpoint(address, port, username or "root", key_file.expanduser(), known)
 
 
 def discovered(where: Endpoint, name: str, folder: Path, how: str, *, force: bool) -> Written:

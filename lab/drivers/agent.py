@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from lab.drivers.agent_handover import HandingOver
+from lab.drivers.agent_left import NotRestored, not_undone, require_restored
 from lab.drivers.agent_making import DEVICE_S, Making
 from lab.drivers.agent_zip import pack, put_agents
 from lab.errors import BenchError
 from lab.link import AgentLink, Receiver
 
-__all__ = ["Connection", "HostAgent", "Spawned", "Stream", "pack", "put_agents"]
+__all__ = ["Connection", "HostAgent", "NotRestored", "Spawned", "Stream", "pack", "put_agents"]
 
 STDERR_LINES = 20
 """So much of what the agent prints is kept for messages."""
 
 _START_S = 60.0
+_EARS_S = 5.0
 _MEDIUM_S = 600.0
 """A whole disk, read by an emulated host."""
 
@@ -70,6 +72,7 @@ class HostAgent(Making, HandingOver):
 
     Raises:
         BenchError: from every call, if the agent does not answer; AgentRefusal if it cannot do it.
+        NotRestored: at the start, if what an earlier agent had changed cannot be undone.
     """
 
     def __init__(
@@ -105,19 +108,32 @@ class HostAgent(Making, HandingOver):
         )
         try:
             self.facts = self.link.call("hello", timeout_s=_START_S)
+            require_restored(self.name, self.facts["restored"])
             self.link.call("allow", functions=self._functions)
+        except NotRestored:
+            self._end()
+            raise
         except BenchError as error:
-            self.__exit__()
+            self._end()
             raise BenchError(
                 f"the {self.name} did not start: {error}; it said: {self.said or 'nothing'}"
             ) from None
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._end()
+
+    @property
+    def left(self) -> list[str]:
+        """What it could not undo, when it has ended: the next agent tries again."""
+        return not_undone(self._said)
+
+    def _end(self) -> None:
         self.link.close()
         # the agent's stdout ends when it has undone everything
         self.link.closed.wait(timeout=_START_S)
         self._stream.close()
+        self._ears.join(_EARS_S)
 
     def renew(self) -> None:
         """Start anew, over the connection that was made anew: what the agent before it made is gone.
@@ -125,7 +141,7 @@ class HostAgent(Making, HandingOver):
         Raises:
             BenchError: it does not start.
         """
-        self.__exit__()
+        self._end()
         self.__enter__()
 
     @property

@@ -51,6 +51,16 @@ def shown(address: str, port: int) -> str:
     return f"{key.get_name()} {key.get_base64()}"
 
 
+def is_key(text: str) -> bool:
+    """Whether a text is a public key as OpenSSH writes it."""
+    try:
+        kind, encoded = text.split()[:2]
+        paramiko.PKey.from_type_string(kind, base64.b64decode(encoded, validate=True))
+    except (ValueError, paramiko.SSHException):
+        return False
+    return True
+
+
 def fingerprint(key: str) -> str:
     """As `ssh-keygen -l` prints it."""
     digest = hashlib.sha256(base64.b64decode(key.split()[1])).digest()

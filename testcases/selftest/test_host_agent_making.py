@@ -145,7 +145,7 @@ def test_a_refusal_reaches_the_caller(agent: HostAgent) -> None:
 
 def test_whatever_is_journalled_can_be_undone(host: MakingHost) -> None:
     kinds = {module.KIND for module in (binding, container, mdev, probes, sriov, tap, trace, vdpa, vduse)}
-    others = {hostmem.MOUNT, hostmem.SETTING, liveupdate.LINK, liveupdate.KEXEC}
+    others = {binding.MODULE, hostmem.MOUNT, hostmem.SETTING, liveupdate.LINK, liveupdate.KEXEC}
     assert making.undo_table(host.sysfs).keys() == kinds | others
 
 

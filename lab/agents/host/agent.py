@@ -33,6 +33,7 @@ from .update_facts import update_facts
 from .yardstick import yardstick
 
 STATE = Path("/var/lib/cprlab")
+_FOLDER = "cprlab-agent-"
 
 
 _CALLS = (
@@ -50,6 +51,14 @@ def wall_clock() -> dict[str, int]:
     return {"t_ns": time.time_ns(), "to_host_ns": before + half_ns - wall, "to_host_error_ns": half_ns + 1}
 
 
+def _sweep(parent: Path) -> None:
+    """Remove the folders of agents that were killed: nobody else does."""
+    for folder in parent.glob(f"{_FOLDER}[0-9]*-*"):
+        pid = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        if not Path("/proc", pid).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
 class Watch(Protocol):
     """A witness at work. `abandon` ends it without sending anything."""
 
@@ -63,7 +72,8 @@ class HostAgent:
 
     def __init__(self, wire: Wire, state: Path = STATE, sysfs: Sysfs | None = None) -> None:
         self._wire, self._sysfs, self._epoch = wire, sysfs or Sysfs(), Epoch()
-        self._folder = Path(tempfile.mkdtemp(prefix="cprlab-agent-"))
+        _sweep(Path(tempfile.gettempdir()))
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
         self._spawner = Spawner(wire, self._folder)
         self._watches: dict[str, Watch] = {}
         self._chardevs = Chardevs(wire, self._spawner.sockets, self._epoch)
@@ -113,6 +123,8 @@ class HostAgent:
             "cmdline": Path("/proc/cmdline").read_text().strip(),
             "pid": os.getpid(),
             "restored": self._restored,
+            # bits as in Documentation/admin-guide/tainted-kernels.rst
+            "tainted": int(Path("/proc/sys/kernel/tainted").read_text()),
         }
 
     def clock(self) -> dict[str, int]:
@@ -135,7 +147,12 @@ class HostAgent:
         binding.give_back(self._journal, bdf)
 
     def restore(self) -> list[dict[str, Any]]:
-        """Undo every change to the host now; taps that are held go too."""
+        """Undo every change to the host now; taps that are held go too.
+
+        Raises:
+            AgentError: another agent is at work here, whose changes these are.
+        """
+        self._journal.load()
         self._taps.close()
         return self._journal.undo_all()
 

@@ -3,9 +3,8 @@
 Source: Linux Documentation/ABI/testing/sysfs-bus-pci: driver_override, drivers_probe, unbind.
 """
 
-import shutil
-import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from ..rpc import AgentError
@@ -14,7 +13,8 @@ from .interlocks import VFIO, Allowed, Uses, mismatches, objections, refuse
 from .journal import Entry, Journal
 from .sysfs import Sysfs
 
-KIND = "pci.driver"
+KIND, MODULE = "pci.driver", "kernel.module"
+"""Kinds of change: the driver of a function, and a module of the kernel that was not loaded."""
 
 
 def bind(sysfs: Sysfs, journal: Journal, told: Allowed, together: Sequence[str] = ()) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def bind(sysfs: Sysfs, journal: Journal, told: Allowed, together: Sequence[str] 
         refuse(bdf, mismatches(sysfs, told))
     before = {"driver": sysfs.driver(bdf), "driver_override": _override(sysfs, bdf)}
     if before["driver"] != VFIO:
-        _load_driver(sysfs)
+        _load_driver(sysfs, journal)
         entry = journal.begin(KIND, bdf, before, {"driver": VFIO, "driver_override": VFIO})
         try:
             _rebind(sysfs, bdf, VFIO)
@@ -59,9 +59,12 @@ def undo(sysfs: Sysfs, entry: Entry) -> None:
     bdf, driver = entry.what, entry.before["driver"]
     if not (sysfs.pci / "devices" / bdf).is_dir():
         return  # unplugged, or an SR-IOV function that is gone: there is nothing to give back
-    if (sysfs.driver(bdf), _override(sysfs, bdf)) == (driver, entry.before["driver_override"]):
+    bound, override = sysfs.driver(bdf), _override(sysfs, bdf)
+    if (bound, override) == (driver, entry.before["driver_override"]):
         return
-    if sysfs.driver(bdf) == VFIO:
+    if bound not in (VFIO, driver, None) and override != VFIO:
+        return  # somebody has given it to another driver since: it is theirs
+    if bound == VFIO:
         wait_released(sysfs, bdf, nodes(sysfs, bdf))
     _rebind(sysfs, bdf, driver, entry.before["driver_override"])
     if (bound := sysfs.driver(bdf)) != driver:
@@ -97,10 +100,19 @@ def _rebind(sysfs: Sysfs, bdf: str, driver: str | None, override: str | None = V
         sysfs.write(sysfs.pci / "drivers_probe", bdf)
 
 
-def _load_driver(sysfs: Sysfs) -> None:
+def undo_module(sysfs: Sysfs, entry: Entry) -> None:
+    """Unload the module that a journal entry names, unless somebody has come to use it."""
+    users = sysfs.root / "sys/module" / entry.what.replace("-", "_") / "refcnt"
+    if users.exists() and users.read_text().strip() == "0":
+        sysfs.run(["modprobe", "-r", entry.what])
+
+
+def _load_driver(sysfs: Sysfs, journal: Journal) -> None:
     if (sysfs.pci / "drivers" / VFIO).is_dir():
         return
-    if modprobe := shutil.which("modprobe"):
-        subprocess.run([modprobe, VFIO], capture_output=True, check=False, timeout=30)
+    entry = journal.begin(MODULE, VFIO, {"loaded": False}, {"loaded": True})
+    with suppress(AgentError):
+        sysfs.run(["modprobe", VFIO])
     if not (sysfs.pci / "drivers" / VFIO).is_dir():
+        journal.undo(entry)
         raise AgentError(f"this kernel has no {VFIO} driver: build it with CONFIG_VFIO_PCI")

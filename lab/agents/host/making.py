@@ -13,6 +13,7 @@ def undo_table(sysfs: Sysfs) -> dict[str, Undo]:
     """What undoes each kind of change, for the journal."""
     return {
         binding.KIND: lambda entry: binding.undo(sysfs, entry),
+        binding.MODULE: lambda entry: binding.undo_module(sysfs, entry),
         hostmem.MOUNT: lambda entry: hostmem.undo_mount(sysfs, entry),
         hostmem.SETTING: lambda entry: hostmem.undo_setting(sysfs, entry),
         container.KIND: lambda entry: container.undo(sysfs, entry),
