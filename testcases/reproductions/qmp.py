@@ -2,8 +2,8 @@
 
 qmp.py PID wait                wait until QEMU answers
 qmp.py PID do COMMAND [JSON]   execute a command, print what it returned
-qmp.py PID update [COMMAND]    update by cpr-exec, to COMMAND instead of the same QEMU; print how it went;
-                               the state goes to the URI SAVE_TO of the environment, and comes from file:vm.state
+qmp.py PID update [COMMAND]    update by cpr-exec, to COMMAND instead of the same QEMU; print how it went
+                               (the state goes to $SAVE_TO or file:vm.state, and comes from file:vm.state)
 """
 
 import json
