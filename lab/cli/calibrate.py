@@ -33,13 +33,13 @@ def calibrate(
     """
     from lab.calibration.certificate import certificate, issue
     from lab.calibration.matrix import of_run
-    from lab.cli.run import make_report, record_run
+    from lab.cli.run import make_report, new_folder, record_run
     from lab.report.calibration_page import add_page
 
     if not bench.is_file():
         raise LabUsageError(f"no target file {bench}; there is {DEFAULT_BENCH}")
     prepare_images(bench)
-    ran = record_run(runs_dir, bench, CASES, ["--clean-runs", str(clean)], Live())
+    ran = record_run(new_folder(runs_dir), bench, CASES, ["--clean-runs", str(clean)], Live())
     found = of_run(ran.folder)
     written = certificate(ran.folder, found)
     path = issue(ran.folder, written)
