@@ -13,6 +13,7 @@ from labgrid import Environment
 from labgrid.exceptions import NoDriverFoundError
 
 from lab.drivers import target_file
+from lab.drivers.labgrid_console import SerialConsole
 from lab.drivers.labgrid_host import AssignableFunction, BenchHost
 from lab.drivers.labgrid_strategy import BenchStrategy
 from lab.drivers.labgrid_virtual import VirtualBenchDriver
@@ -35,6 +36,9 @@ class Bench:
         self.virtual: VirtualBenchDriver | None = None
         with suppress(NoDriverFoundError):
             self.virtual = self.target.get_driver(VirtualBenchDriver, activate=False)
+        self.console: SerialConsole | None = None
+        with suppress(NoDriverFoundError):
+            self.console = self.target.get_driver(SerialConsole, activate=False)
 
     @property
     def name(self) -> str:
@@ -111,7 +115,9 @@ def prepared(path: Path, *, log_dir: Path | None = None, seed_files: Sequence[Pa
 
 
 def set_up(bench: Bench, *, log_dir: Path | None = None, seed_files: Sequence[Path] = ()) -> None:
-    """What the next power-on shall use; nothing on real hardware."""
+    """What the next power-on shall use; on real hardware only a console's log."""
+    if bench.console is not None:
+        bench.console.log_dir = log_dir
     if bench.virtual is not None:
         bench.virtual.log_dir, bench.virtual.seed_files = log_dir, tuple(seed_files)
 

@@ -67,22 +67,28 @@ class FarPort(Resource):
 class BenchHost(Driver):
     """The bench host as everything above sees it; active = connected.
 
+    boots_s: set before activation: how long it may take to boot, if it was just powered on
+
     Raises:
         BenchError: on activation, if the host does not boot or ssh does not answer.
     """
 
-    bindings = {"machine": {"VirtualBenchDriver", "NetworkService"}, "pinned": {"PinnedKey", None}}
+    bindings = {
+        "machine": {"VirtualBenchDriver", "NetworkService"},
+        "pinned": {"PinnedKey", None},
+        "console": {"SerialConsole", None},
+    }
 
     connect_timeout_s: float = 30.0
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         self._connection: HostConnection | None = None
+        self.boots_s = 0.0
 
     def on_activate(self) -> None:
-        self._connection = HostConnection(
-            self._endpoint(), timeout_s=self.connect_timeout_s, console_log=self.console_log
-        )
+        timeout_s = max(self.connect_timeout_s, self.boots_s)
+        self._connection = HostConnection(self._endpoint(), timeout_s=timeout_s, console_log=self.console_log)
         if isinstance(self.machine, VirtualBenchDriver):
             self.machine.vm.passed("ssh")
 
@@ -134,7 +140,9 @@ class BenchHost(Driver):
     @property
     def console_log(self) -> Path | None:
         """The console's log on the controller; None if nobody logs it."""
-        return self.machine.console_log if isinstance(self.machine, VirtualBenchDriver) else None
+        if isinstance(self.machine, VirtualBenchDriver):
+            return self.machine.console_log
+        return self.console.console_log if self.console is not None else None
 
     @property
     def functions(self) -> Mapping[str, AssignableFunction]:
