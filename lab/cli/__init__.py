@@ -67,6 +67,7 @@ def application(first: list[str]) -> typer.Typer:
         hosts,
         images,
         pause,
+        places,
         preflight,
         provision,
         records,
@@ -92,6 +93,7 @@ def application(first: list[str]) -> typer.Typer:
     app.command("discover")(discover.discover)
     app.command("restore")(restore.restore)
     app.add_typer(hosts.app, name="hosts", help="Which hosts may be used, and why not the others.")
+    app.command("places")(places.places)
     app.command("preflight")(preflight.preflight)
     app.command("provision")(provision.provision)
     app.add_typer(images.app, name="images", help="What the virtual bench is made of: build, list, clean.")

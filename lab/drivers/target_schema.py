@@ -175,6 +175,7 @@ class AssignableFunction(Section):
 
 
 class PinnedKey(Section):
+    name: StrictStr | None = None
     host_key: HostKey
     key_file: StrictStr
 
