@@ -24,6 +24,9 @@ from lab.witnesses.pins import pins
 from lab.witnesses.process import process
 from lab.witnesses.trace import trace
 
+LINES_HZ = 50.0
+"""So many numbered lines a second go over each chardev, each way."""
+
 
 @dataclass(frozen=True)
 class Watch:
@@ -150,7 +153,7 @@ class Watch:
 
 def _streams(agent: HostAgent, guest: Guest, recorder: Recorder) -> list[ChardevStream]:
     # the processor of a guest on an emulated bench host has to do for all of them
-    rate_hz = 2.0 if guest.config.chardevs else 50.0
+    rate_hz = 2.0 if guest.config.chardevs else LINES_HZ
     ports = {"stream-fd": STREAM_FD, "stream-path": STREAM_PATH}
     if guest.kept:
         for chardev in ports:

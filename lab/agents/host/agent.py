@@ -201,8 +201,11 @@ class HostAgent:
     def watch_kmsg(self) -> None:
         self._watch("kmsg", lambda: KmsgWatch(self._wire))
 
-    def watch_trace(self, update: int) -> None:
-        self._watch("trace", lambda: trace.TraceWatch(self._wire, self._journal, update))
+    def watch_trace(self, update: int, events: bool = True, gaps: bool = True) -> None:
+        def start() -> Watch:
+            return trace.TraceWatch(self._wire, self._journal, update, events=events, gaps=gaps)
+
+        self._watch("trace", start)
 
     def unwatch_trace(self, update: int) -> Mapping[str, Any]:
         return self.stop_watch("trace")
