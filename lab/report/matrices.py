@@ -13,8 +13,8 @@ from lab.failures import UNHARMED
 from lab.failures.table import BY_IOMMUFD, SHORT, boots
 from lab.preflight import RULES
 from lab.preflight.proofs import NO_LOSS
-from lab.record import chardev_matrix
-from lab.report import failure_page, preflight_page
+from lab.record import chardev_matrix, failure_matrix
+from lab.report import preflight_page
 from lab.rows.chardevs import MATRIX
 
 CHARDEVS, PREFLIGHT, FAILURES = "chardevs", "preflight", "failures"
@@ -140,7 +140,7 @@ def _preflight(run: Path) -> Matrix:
 
 
 def _failures(run: Path) -> Matrix:
-    found = [_failure(line, cell) for line in failure_page.matrix(run) for cell in line.cells]
+    found = [_failure(line, cell) for line in failure_matrix.matrix(run) for cell in line.answers]
     return _whole(FAILURES, list(_failures_planned()), {(cell.row, cell.column): cell for cell in found})
 
 
@@ -152,7 +152,6 @@ def _failures_planned() -> Iterator[Place]:
             yield from ((f"{failure.name}, {backend}", question) for question in UNHARMED)
 
 
-def _failure(line: failure_page.Line, cell: failure_page.Cell) -> Cell:
+def _failure(line: failure_matrix.Line, cell: failure_matrix.Answer) -> Cell:
     kind = "wrong" if cell.kind == "other" else cell.kind
-    word = cell.word.partition(" (promised")[0]
-    return Cell(f"{line.failure}, {line.backend}", cell.question, kind, word, line.case, cell.summary)
+    return Cell(f"{line.failure}, {line.backend}", cell.question, kind, cell.word, line.case, cell.summary)

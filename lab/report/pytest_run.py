@@ -100,6 +100,8 @@ class Run:
         self._running: str | None = None
         self._aside = record.attempts
         self._repeated = False
+        self.why_interrupted = INTERRUPTED
+        """What is said of a case that is cut short; whoever cuts it short may know better."""
         if progress_fd is not None:
             threading.Thread(target=_follow_reader, args=(progress_fd,), daemon=True).start()
 
@@ -151,7 +153,7 @@ class Run:
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         if self._running:  # pytest reports nothing of a case that was interrupted
-            self._status, self._reason = "broken", INTERRUPTED
+            self._status, self._reason = "broken", self.why_interrupted
             self.pytest_runtest_logfinish(self._running)
         self.record.finish(int(exitstatus))
 

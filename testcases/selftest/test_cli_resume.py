@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from lab.cli import live, suite
+from lab.cli.recording import resume_run
+from lab.errors import LabUsageError
 from lab.report.selection import Selection
 from lab.run_record import INTERRUPTED, CaseResult, RunRecord, left, read_run, untested
 from lab.waiting import wait_until
@@ -45,7 +47,7 @@ def interrupted(tmp_path: Path) -> Iterator[tuple[Path, str]]:
     where = ["--bench", str(tmp_path / "bench.yaml"), "--runs-dir", str(tmp_path / "runs")]
     words = [*CPRLAB, "run", str(tmp_path / "test_cpr_demo.py"), *where]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as one:
-        wait_until((tmp_path / "hangs").exists, 60, "the case that hangs")
+        wait_until((tmp_path / "hangs").exists, 120, "the case that hangs")
         one.send_signal(signal.SIGINT)
         _, said = one.communicate(timeout=60)
     (tmp_path / "go-on").touch()
@@ -72,16 +74,19 @@ def test_a_run_goes_on_where_it_was_interrupted(interrupted: tuple[Path, str]) -
     assert ["--cprlab-resume" in piece["argv"] for piece in record["resumed"]] == [True]
     assert (run / "junit.xml").exists() and (run / "junit.2.xml").exists()
     assert len(list((run / "allure-results").glob("*-result.json"))) >= 3
+    with pytest.raises(LabUsageError, match="nothing is left of"):
+        resume_run(run, None, alone=True)
 
 
-def test_a_run_that_is_whole_is_not_gone_on_with(interrupted: tuple[Path, str]) -> None:
-    run, _ = interrupted
-    assert resume(run).returncode == 0
-    for words, told in (((), "nothing is left of"), (("-k", "first"), "leave out what it is of")):
-        again = resume(run, *words)
-        assert again.returncode == 2 and told in again.stderr
-    nowhere = resume(run / "nowhere")
-    assert nowhere.returncode == 2 and "it has no run.json" in nowhere.stderr
+def test_a_run_that_is_of_something_else_is_not_gone_on_with(tmp_path: Path) -> None:
+    record = RunRecord.create(tmp_path / "r", ["pytest", suite.LEASED, "4"])
+    record.note(planned=["a"])
+    with pytest.raises(LabUsageError, match="leave out what it is of"):
+        resume_run(record.folder, None, alone=False)
+    with pytest.raises(LabUsageError, match="was made on a leased place"):
+        resume_run(record.folder, None, alone=True)
+    with pytest.raises(LabUsageError, match=r"it has no run\.json"):
+        resume_run(tmp_path / "nowhere", None, alone=True)
 
 
 RESULT = {"status": "broken", "outcome": None, "reason": "BenchError: no ssh", "folder": "c"}
