@@ -15,7 +15,7 @@ PROOFS: dict[str, tuple[str, ...]] = {
     "aux-ram-private": ("testcases/reproductions/aux-ram.sh",),
     "ram-file-nameless": ("testcases/reproductions/nameless-file.sh",),
     "ram-file-leaks": (f"{DEFECTS}::test_no_descriptor_of_a_memory_file_is_left_behind",),
-    "prealloc-kept": ("testcases/test_pause.py::test_pause[256m-any-prealloc-both]",),
+    "prealloc-kept": ("testcases/test_preflight.py::test_prealloc_is_done_again",),
     "incoming-missing": (f"{HERE}[incoming-missing]",),
     "machine-differs": (f"{HERE}[machine-differs]",),
     "memory-differs": (f"{HERE}[memory-differs]",),
