@@ -153,7 +153,7 @@ def faults_counted(bench, guest, evidence):
 
 @pytest.mark.nightly
 def test_prealloc_is_done_again(load, update, faults_counted, verdict):
-    """New QEMU touches all memory anew: the guest is paused the longer for it (cprlab pause says how long)."""
+    """New QEMU touches all memory anew, and the guest is paused the longer (cprlab pause says how long)."""
     with load() as running:
         running.settle()
         with faults_counted(prealloc=False), update():
