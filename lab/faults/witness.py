@@ -83,6 +83,7 @@ FAULTS = {
         everyday=True,
     ),
     "trace-witness-dies": Fault(unknown=checkers("mappings_kept"), last=_blind("trace")),
+    "stderr-witness-dies": Fault(unknown=checkers("logs_clean"), serves=False, last=_blind("output")),
     "chardev-witness-dies": Fault(unknown=checkers(GRADES[0]), serves=False, last=_deafen),
     "far-end-freezes": Fault(unknown=checkers(TO_GUEST, "guest_pause_below"), last=_freeze_far),
     "far-clock-jumps": Fault(unknown=checkers(*ALL_DMA, "guest_pause_below"), last=_far_clock, everyday=True),

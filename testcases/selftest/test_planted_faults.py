@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -47,9 +47,14 @@ class Told:
 
 
 @pytest.fixture
-def agent(tmp_path: Path) -> Iterator[HostAgent]:
+def seen() -> Collected:
+    return Collected()
+
+
+@pytest.fixture
+def agent(tmp_path: Path, seen: Collected) -> Iterator[HostAgent]:
     options = ["--state", str(tmp_path / "state")]
-    with HostAgent(LocalConnection(tmp_path), Collected(), options=options) as agent:
+    with HostAgent(LocalConnection(tmp_path), seen, options=options) as agent:
         yield agent
 
 
@@ -147,6 +152,21 @@ def test_a_dead_end_of_a_stream_cannot_be_asked(agent: HostAgent) -> None:
         return ""
 
     assert "our end of chardev fd has died" in wait_until(refusal, 5, "the end of the thread")
+
+
+def test_a_process_whose_output_nobody_reads_any_more_is_told_of(agent: HostAgent, seen: Collected) -> None:
+    agent.spawn("qemu", ["sh", "-c", "sleep 0.3; echo a; echo b; sleep 1000"])
+
+    def told() -> list[Any]:
+        with suppress(AgentRefusal):  # here the kernel's log is not watched
+            agent.link.call("prove_awake")
+        return [data for data in seen.of("witness.blind") if data["witness"] == "qemu-stderr"]
+
+    assert not told()
+    agent.link.call("mishap_blind", name="output")
+    blind = wait_until(told, 5, "the end of the thread")
+    assert "who read the output of qemu" in blind[0]["reason"]
+    assert not seen.of("log")
 
 
 def test_a_watch_dies_without_a_word_and_can_be_stopped_all_the_same(agent: HostAgent) -> None:
