@@ -294,14 +294,15 @@ def test_what_is_on_a_shelf_serves_the_next_case_only_if_it_is_sound() -> None:
         for name in ("agent", "guest"):
             assert shelf.take(name, partial(thing, log, name)) == name == shelf.there(name)
         shelf.sound = sound
+        shelf.end()
 
+    made, ended = ["+agent", "+guest"], ["-guest", "-agent"]
     case("nic", sound=True)
+    assert log == made
     case("nic", sound=False)
-    assert log == ["+agent", "+guest"]
+    assert log == [*made, *ended] and shelf.there("agent") is None
     case("nic", sound=True)
-    again = ["-guest", "-agent", "+agent", "+guest"]
-    assert log == ["+agent", "+guest", *again]
     case("edu", sound=True)
-    assert log == ["+agent", "+guest", *again, *again]
+    assert log == [*made, *ended, *made, *ended, *made]
     shelf.clear()
-    assert log[-2:] == ["-guest", "-agent"] and shelf.there("agent") is None
+    assert log == [*made, *ended] * 3
