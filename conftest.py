@@ -5,6 +5,7 @@ import pytest
 pytest_plugins = [
     "lab.drivers.labgrid_pytest",
     "lab.report.pytest_run",
+    "lab.places.pytest_permit",
     "fixtures.qemu",
     "fixtures.bench",
     "fixtures.shelf",

@@ -49,7 +49,7 @@ def calibrate(
     """
     from lab.calibration.certificate import certificate, issue, rests_on
     from lab.calibration.matrix import together
-    from lab.cli.run import make_report, record_run
+    from lab.cli.run import make_report, new_folder, record_run
     from lab.drivers.target_file import is_virtual
     from lab.faults.catalogue import FAULTS, chosen
     from lab.report.calibration_page import add_page
@@ -61,7 +61,7 @@ def calibrate(
     earlier = rests_on(resume) if resume else []
     cases, options = left_to_do(together(earlier), asked, clean)
     prepare_images(bench)
-    ran = record_run(runs_dir, bench, cases, [*options, *(["--risky"] if risky else [])], Live())
+    ran = record_run(new_folder(runs_dir), bench, cases, [*options, *(["--risky"] if risky else [])], Live())
     found = together([*earlier, ran.folder], wanted)
     left_out = [name for name in FAULTS if name not in wanted]
     written = certificate(ran.folder, found, earlier=earlier, left_out=left_out)

@@ -24,6 +24,9 @@ from lab.witnesses.pins import pins
 from lab.witnesses.process import process
 from lab.witnesses.trace import trace
 
+LINES_HZ = 50.0
+"""So many numbered lines a second go over each chardev, each way."""
+
 
 @dataclass(frozen=True)
 class Watch:
@@ -103,11 +106,15 @@ class Watch:
         """Trace the bench host's kernel while new QEMU replaces the old one, then open a new epoch."""
         with trace(self.agent, self.recorder, update=number), self.connections.dense():
             yield
+        self.renew(number)
+        self.sync_clocks()
+
+    def renew(self, number: int) -> None:
+        """Open a new epoch after an update: what is seen of it is of afterwards."""
         self.connections.find_again()
         self.epochs.open_next()
         # counts that rise from here to the snapshots after the load settled rise in new QEMU
         self._interrupts("after", number)
-        self.sync_clocks()
 
     def sync_clocks(self) -> None:
         sources: dict[str, Agent] = {"host": self.agent.link, "guest": self.guest.link, **self.far}
@@ -146,7 +153,7 @@ class Watch:
 
 def _streams(agent: HostAgent, guest: Guest, recorder: Recorder) -> list[ChardevStream]:
     # the processor of a guest on an emulated bench host has to do for all of them
-    rate_hz = 2.0 if guest.config.chardevs else 50.0
+    rate_hz = 2.0 if guest.config.chardevs else LINES_HZ
     ports = {"stream-fd": STREAM_FD, "stream-path": STREAM_PATH}
     if guest.kept:
         for chardev in ports:
