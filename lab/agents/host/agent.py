@@ -217,14 +217,22 @@ class HostAgent:
         return watch.stop()
 
     def prove_awake(self) -> None:
-        """Send witness.blind if the kernel's log was not read until now."""
+        """Send witness.blind if the kernel's log, or what a process prints, was not read until now."""
+        for child in self._spawner.children.values():
+            if not child.heard():
+                reason = f"who read the output of {child.name} (pid {child.pid}) has died"
+                self._wire.event("witness.blind", witness="qemu-stderr", reason=reason)
         watch = self._watches.get("kmsg")
         if not isinstance(watch, KmsgWatch):
             raise AgentError("the kernel's log is not watched")
         watch.prove_awake()
 
     def mishap_blind(self, name: str) -> None:
-        """A watch ends without a word: a fault, to see whether the lab notices."""
+        """A watch ends without a word, or "output", who reads what processes print; to see who notices."""
+        if name == "output":
+            for child in self._spawner.children.values():
+                child.deafen()
+            return
         if name not in self._watches:
             raise AgentError(f"no watch {name!r} runs")
         self._wire.event("fault.planted", fault="witness.blind", detail={"watch": name})
