@@ -83,6 +83,23 @@ def test_a_wedged_host_is_power_cycled_and_used(bench: Bench) -> None:
 
 
 @pytest.mark.nightly
+def test_ipmi_switches_it_and_carries_its_console(tmp_path: Path) -> None:
+    """ipmitool against a BMC of another make: power, and serial over LAN into the same log."""
+    with (
+        emulated_host(tmp_path / "metal", "--far", "loop", "--bmc", "ipmi") as target,
+        open_bench(target, log_dir=tmp_path) as bench,
+    ):
+        log = bench.console_log
+        assert log is not None
+        wait_until(lambda: b"cprlab: ready" in log.read_bytes(), 20.0, "the end of the boot on its console")
+        before = bench.connection.check(BOOT_ID)
+        hang(bench)
+        bench.ready()
+        assert bench.connection.check(BOOT_ID) != before
+        wait_until(lambda: b"Kernel panic" in log.read_bytes(), 20.0, "why it hung, on its console")
+
+
+@pytest.mark.nightly
 def test_it_is_provisioned_checked_and_brought_back(tmp_path: Path) -> None:
     """Kexec into the bench image in RAM: every file is compared; then a reset, and its own disk again."""
     told: list[str] = []

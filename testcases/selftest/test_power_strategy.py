@@ -74,7 +74,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
         "- BenchHost: {}", "- RememberingPower: {}\n      - BenchHost: {connect_timeout_s: 0.1}"
     )
     path = tmp_path / "real.yaml"
-    path.write_text(text.replace("BenchStrategy: {}", "BenchStrategy: {boot_timeout_s: 0.2}"))
+    path.write_text(text.replace("boot_timeout_s: 600", "boot_timeout_s: 0.2"))
     monkeypatch.setattr("lab.drivers.ssh_connect.paramiko.PKey.from_path", lambda path: None)
     return prepared(path)
 
@@ -120,6 +120,18 @@ def test_a_host_that_answers_keeps_its_power(bench: Bench, monkeypatch: pytest.M
     bench.ready()
     bench.ready()
     bench.off()
+    assert power(bench).done == []
+
+
+def test_a_dead_bmc_is_no_reason_not_to_use_a_host_that_answers(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dead() -> bool:
+        raise BenchError("the BMC does not answer")
+
+    monkeypatch.setattr(power(bench), "get", dead)
+    answering(monkeypatch)
+    bench.ready()
     assert power(bench).done == []
 
 
