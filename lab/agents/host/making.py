@@ -19,6 +19,7 @@ from . import (
     vdpa,
     vduse,
 )
+from .interlocks import AllowList
 from .journal import Journal, Undo
 from .sysfs import Sysfs
 
@@ -27,6 +28,7 @@ def undo_table(sysfs: Sysfs) -> dict[str, Undo]:
     """What undoes each kind of change, for the journal."""
     return {
         binding.KIND: lambda entry: binding.undo(sysfs, entry),
+        binding.MODULE: lambda entry: binding.undo_module(sysfs, entry),
         hostmem.MOUNT: lambda entry: hostmem.undo_mount(sysfs, entry),
         hostmem.SETTING: lambda entry: hostmem.undo_setting(sysfs, entry),
         container.KIND: lambda entry: container.undo(sysfs, entry),
@@ -42,15 +44,30 @@ def undo_table(sysfs: Sysfs) -> dict[str, Undo]:
     }
 
 
-def making(sysfs: Sysfs, journal: Journal, taps: tap.Taps) -> dict[str, Callable[..., Any]]:
+def making(
+    sysfs: Sysfs, journal: Journal, taps: tap.Taps, allowed: AllowList
+) -> dict[str, Callable[..., Any]]:
     """The calls by the name on the wire; each module says what its own return and refuse."""
+
+    def vf_create(bdf: str, mac: str) -> dict[str, Any]:
+        allowed.of(bdf)
+        return sriov.create(sysfs, journal, bdf, mac)
+
+    def vdpa_create(name: str, management: str, mac: str | None = None) -> dict[str, Any]:
+        allowed.parent(sysfs, management.removeprefix("pci/"))
+        return vdpa.create(sysfs, journal, name, management, mac)
+
+    def mdev_create(parent: str, type: str) -> dict[str, Any]:
+        allowed.parent(sysfs, parent)
+        return mdev.create(sysfs, journal, parent, type)
+
     return {
-        "vf_create": lambda bdf, mac: sriov.create(sysfs, journal, bdf, mac),
+        "vf_create": vf_create,
         "vf_remove": lambda bdf: sriov.remove(sysfs, journal, bdf),
-        "vdpa_create": lambda name, management, mac=None: vdpa.create(sysfs, journal, name, management, mac),
+        "vdpa_create": vdpa_create,
         "vdpa_as_disk": lambda name: vdpa.as_disk(sysfs, journal, name),
         "vdpa_remove": lambda name: vdpa.remove(sysfs, journal, name),
-        "mdev_create": lambda parent, type: mdev.create(sysfs, journal, parent, type),
+        "mdev_create": mdev_create,
         "mdev_remove": lambda uuid: mdev.remove(journal, uuid),
         "tap_create": taps.create,
         "tap_persistent": taps.persistent,
