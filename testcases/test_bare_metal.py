@@ -23,6 +23,12 @@ from lab.waiting import wait_until
 BOOT_ID = ["cat", "/proc/sys/kernel/random/boot_id"]
 
 
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The health of these hosts is nobody else's."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The target file of an emulated host; the far end of its cable is a port of its own."""
@@ -31,7 +37,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def bench(target: Path, tmp_path: Path) -> Iterator[Bench]:
+def bench(target: Path, tmp_path: Path, own_state: None) -> Iterator[Bench]:
     """A bench that was switched on by its BMC, or left on by the case before."""
     with open_bench(target, log_dir=tmp_path) as opened:
         yield opened

@@ -64,6 +64,12 @@ class Connection:
     def close(self) -> None: ...
 
 
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The health of these hosts is nobody else's."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A bench with power, whose host refuses connections."""
@@ -102,6 +108,8 @@ def test_a_silent_host_is_power_cycled_and_tried_once_more_then_broken(bench: Be
         bench.ready()
     assert power(bench).done == ["cycle"]
     with pytest.raises(BenchError, match="failed 2 times"):
+        bench.ready()
+    with pytest.raises(BenchError, match="in quarantine"):
         bench.ready()
     assert power(bench).done == ["cycle"]
     assert bench.strategy.broken is None  # what labgrid's plugin looks at to skip
