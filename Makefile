@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 
 # by name, from Debian 12 or 13
 APT_RUN := git make python3 python3-venv mmdebstrap patchelf e2fsprogs util-linux xz-utils uidmap debian-archive-keyring ca-certificates
-APT_TEST := chromium fonts-dejavu-core
+APT_TEST := chromium fonts-dejavu-core ipmitool
 
 .PHONY: help run run-all test setup setup-test selftest bench-test bench-lane-1 bench-lane-2 clean
 
@@ -39,7 +39,7 @@ bench-test: setup-test
 
 # about half of the time; the other lane has the rest
 LANE_1 := $(patsubst %,testcases/test_%.py,cpr_exec_devices cpr_exec_nic cpr_transfer cpr_exec_memory \
-	qemu_versions bad_input main_job)
+	qemu_versions bad_input main_job bare_metal)
 # what is marked so is one of many of its kind
 LANE := $(VENV)/bin/pytest --lg-env $(BENCH) -m "not nightly"
 
