@@ -10,6 +10,7 @@ APT_RUN := git make python3 python3-venv mmdebstrap patchelf e2fsprogs util-linu
 APT_TEST := chromium fonts-dejavu-core ipmitool
 
 .PHONY: help run run-all test setup setup-test selftest bench-test bench-lane-1 bench-lane-2 clean
+.PHONY: mutants bench-judge
 
 help:
 	@echo "make run      build what is missing, update a guest's QEMU under DMA load of a NIC, report"
@@ -48,6 +49,14 @@ bench-lane-1:
 
 bench-lane-2:
 	$(LANE) $(filter-out $(LANE_1),$(wildcard testcases/test_*.py))
+
+# each small change to a checker must turn a self-test red, or be explained; 20 minutes of processor time
+mutants: setup
+	$(VENV)/bin/python -m testcases.mutation
+
+# how fast recordings of 10^7 and 10^8 blocks are judged, beside a plain pass of numpy; needs 5 GB
+bench-judge: setup
+	$(VENV)/bin/python -m testcases.selftest.judging
 
 setup: $(STAMP)
 	@./images/apt-get-missing $(APT_RUN)
