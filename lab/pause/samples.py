@@ -119,3 +119,11 @@ def _sample(timeline: Timeline, update: Update, point: Point, told: Event) -> Sa
 def select(samples: Iterable[Sample], point: Point, mode: str) -> list[Sample]:
     """Those of one point and mode whose phases can be known, but for the first of the guest."""
     return [s for s in samples if (s.point, s.mode, s.first) == (point, mode, False) and s.timed]
+
+
+def by_point(samples: Iterable[Sample]) -> dict[Point, list[Sample]]:
+    """The same, a list for each point."""
+    found: dict[Point, list[Sample]] = {}
+    for sample in samples:
+        found.setdefault(sample.point, []).append(sample)
+    return found

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -11,11 +12,20 @@ from matplotlib.figure import Figure
 
 from lab.pause.analysis import Analysis, Row
 
-WHOLE = ("stop", "save", "exec", "start", "realise", "load", "resume")
-COLOURS = dict(
-    zip(WHOLE, ("#57606a", "#0969da", "#cf222e", "#bf8700", "#e6b94c", "#1a7f37", "#8250df"), strict=True)
-)
-BARS = "median; the bars hold the middle half; n is above them; this machine was shared with other work"
+COLOURS = {
+    "suspend": "#8c959f",
+    "stop": "#57606a",
+    "save": "#0969da",
+    "exec": "#cf222e",
+    "quit": "#ff8182",
+    "start": "#bf8700",
+    "realise": "#e6b94c",
+    "load": "#1a7f37",
+    "resume": "#8250df",
+    "wake": "#d8b9ff",
+}
+"""In the order in which the phases follow each other, in whichever mode has them."""
+BARS = "medians; bars hold the middle half; n stands beside them"
 
 
 def draw(found: Analysis, folder: Path) -> list[Path]:
@@ -23,7 +33,8 @@ def draw(found: Analysis, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     plots: dict[str, Callable[[Axes, Analysis], bool]] = {
         "pause-by-memory": _by_memory,
-        "phases": _phases,
+        "phases": partial(_phases, slept=False),
+        "phases-of-reboot": partial(_phases, slept=True),
         "teardown": _teardown,
     }
     files: list[Path] = []
@@ -68,18 +79,22 @@ def _by_memory(axes: Axes, found: Analysis) -> bool:
     return bool(lines)
 
 
-def _phases(axes: Axes, found: Analysis) -> bool:
-    rows = [row for row in found.rows if row.phases and not row.point.cost]
+def _phases(axes: Axes, found: Analysis, slept: bool) -> bool:
+    """Of modes by which the guest sleeps, which takes far longer, or of the others."""
+    rows = [r for r in found.rows if r.phases and not r.point.cost and ("quit" in r.phases) == slept]
     names = [f"{row.point} {row.mode} (n={row.pause.n})" for row in rows]
     left = [0.0] * len(rows)
-    for phase in WHOLE:
+    for phase in COLOURS:
         widths = [1000 * row.phase_s(phase) for row in rows]
+        if not any(widths):
+            continue
         axes.barh(names, widths, left=left, color=COLOURS[phase], label=phase)
         left = [at + width for at, width in zip(left, widths, strict=True)]
     axes.invert_yaxis()
     axes.tick_params(axis="y", labelsize=6)
     axes.set(title="phases of the pause, medians", xlabel="ms")
-    axes.legend(fontsize=7, ncols=len(WHOLE))
+    if rows:
+        axes.legend(fontsize=7, ncols=len(COLOURS))
     return bool(rows)
 
 
