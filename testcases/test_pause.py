@@ -14,7 +14,7 @@ from random import Random
 import pytest
 
 from lab.checkers import logs_clean, phases_add_up, same_guest, update_completed
-from lab.pause.plan import WITNESSES, Point, Sweep
+from lab.pause.plan import TIMED, WITNESSES, Point, Sweep
 from lab.rows import Case, Row
 from lab.rows.container import Contained
 from lab.rows.guest_config import guest_config as config_of
@@ -76,7 +76,7 @@ def test_pause(point, load, sampled, pause_modes, pause_repeats, verdict, claims
 def test_cost_of_recording(point, sampled, pause_repeats, verdict, budget):
     """The same with all witnesses, each alone, and none, in turns: what they cost shows in the record."""
     sampled("cpr-exec", first=True)
-    groups = [WITNESSES, (), *((one,) for one in WITNESSES)]
+    groups = [WITNESSES, TIMED, (), *((one,) for one in WITNESSES)]
     for turn in range(1, 2 * pause_repeats + 1):
         # in another order each time: what one leaves behind for the next hits all alike
         for group in Random(turn).sample(groups, len(groups)):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from lab.pause.analysis import Analysis, Row, apart
-from lab.pause.plan import Point
+from lab.pause.plan import TIMED, Point
 from lab.pause.statistics import ratio
 from lab.pause.words import (
     alike,
@@ -186,13 +186,20 @@ def cost(found: Analysis) -> Iterator[str]:
     """What do the witnesses themselves cost?"""
     for of in found.costs:
         value, low, high = of.ratio
-        together = len(of.witnesses) > 1
-        who = "all witnesses together" if together else f"the witness {of.witnesses[0]} alone"
-        goal = f", {'below' if value < COST_GOAL else 'above'} the goal of 5%" if together else ""
+        alone = len(of.witnesses) == 1
+        who = f"the witness {of.witnesses[0]} alone" if alone else f"the witnesses {' '.join(of.witnesses)}"
+        goal = ""
+        if set(of.witnesses) == set(TIMED):
+            who += ", which a sweep has,"
+            goal = f", {'below' if value < COST_GOAL else 'above'} the goal of 5%"
+        threads = ", ".join(
+            f"{name} {100 * share:.1f}%" for name, share in of.effort.items() if share > 0.005
+        )
+        took = f"; the host agent's threads take of one processor: {threads}" if threads else ""
         yield (
-            f"The recorder's own cost: with {who} the pause is {ms(of.seen)} by QEMU's STOP and RESUME, "
-            f"with none {ms(of.bare)}: {100 * (value - 1):+.1f}% by pairs "
-            f"(95%: {100 * (low - 1):+.1f}% to {100 * (high - 1):+.1f}%){goal}."
+            f"With {who} the pause is {ms(of.seen)} by QEMU's STOP and RESUME, with none {ms(of.bare)}: "
+            f"{100 * (value - 1):+.1f}% by pairs (95%: {100 * (low - 1):+.1f}% to "
+            f"{100 * (high - 1):+.1f}%){goal}{took}."
         )
 
 

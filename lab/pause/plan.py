@@ -24,7 +24,7 @@ WITNESSES = ("pins", "kernel", "vcpus", "qemu", "streams")
 which traces events; the same, which finds the longest gap of each vCPU; QEMU, which traces itself; the host's
 ends of two chardevs, which send numbered lines all the time."""
 TIMED = ("kernel", "vcpus", "qemu")
-"""Those without which the phases of a pause are not known."""
+"""Those without which the phases of a pause are not known: a sweep has no others."""
 STAMPED = ("-msg", "timestamp=on")
 QEMU_TRACE = tuple(word for event in TRACED for word in ("-trace", event))
 ASYNC_TEARDOWN = ("-run-with", "async-teardown=on")
