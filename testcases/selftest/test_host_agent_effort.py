@@ -6,9 +6,11 @@ import time
 from lab.agents.host.effort import Effort, threads_ns
 
 
-def work(until_ns: int) -> None:
-    while time.thread_time_ns() < until_ns:
+def work(done: threading.Event, over: threading.Event) -> None:
+    while time.thread_time_ns() < 30_000_000:
         pass
+    done.set()
+    over.wait()
 
 
 def test_a_thread_that_works_is_told_from_one_that_waits() -> None:
@@ -17,9 +19,7 @@ def test_a_thread_that_works_is_told_from_one_that_waits() -> None:
     waiting.start()
     effort = Effort()
     done = threading.Event()
-    busy = threading.Thread(
-        target=lambda: (work(30_000_000), done.set(), over.wait()), name="works", daemon=True
-    )
+    busy = threading.Thread(target=work, args=(done, over), name="works", daemon=True)
     busy.start()
     done.wait()
     told = effort.report()
