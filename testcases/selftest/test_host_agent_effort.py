@@ -1,9 +1,17 @@
-"""What the host agent's threads take of a processor, by threads that work and threads that wait."""
+"""What the host agent takes of a processor, and that it takes it late where it is told to be calm."""
 
+import io
+import json
+import sys
 import threading
 import time
+from pathlib import Path
 
 from lab.agents.host.effort import Effort, threads_ns
+from lab.agents.host.pace import CALM_S, Pace
+from lab.agents.host.spawned import Spawner
+from lab.agents.rpc import Wire
+from lab.waiting import wait_until
 
 
 def work(done: threading.Event, over: threading.Event) -> None:
@@ -35,3 +43,27 @@ def test_a_thread_that_has_ended_is_left_out() -> None:
     ended.start()
     ended.join()
     assert "ended" not in threads_ns() and "MainThread" in threads_ns()
+
+
+def test_readers_rest_until_they_are_to_hurry() -> None:
+    pace = Pace()
+    began_s = time.monotonic()
+    pace.rest()
+    assert time.monotonic() - began_s < CALM_S / 2, "they hurry unless told otherwise"
+    pace.calm(True)
+    hurried = threading.Timer(CALM_S / 10, pace.calm, [False])
+    hurried.start()
+    pace.rest()
+    assert CALM_S / 20 < time.monotonic() - began_s < CALM_S
+
+
+def test_what_a_program_says_comes_late_and_whole(tmp_path: Path) -> None:
+    out, pace = io.BytesIO(), Pace()
+    pace.calm(True)
+    spawner = Spawner(Wire(out), tmp_path, pace)
+    script = "import sys; [print(n, file=sys.stderr, flush=True) for n in range(300)]"
+    pid = spawner.spawn("talker", [sys.executable, "-c", script])["pid"]
+    spawner.child(pid).reap(20)
+    wait_until(lambda: b"host.exit" in out.getvalue(), 20, "the news of its end")
+    said = [json.loads(line) for line in out.getvalue().splitlines()]
+    assert [e["data"]["text"] for e in said if e["event"] == "log"] == [str(n) for n in range(300)]

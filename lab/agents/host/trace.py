@@ -20,6 +20,7 @@ from ..rpc import AgentError, Wire
 from . import probes, vcpu_gaps
 from .effort import Effort
 from .journal import Entry, Journal
+from .pace import Pace
 
 _T = TypeVar("_T")
 
@@ -113,7 +114,9 @@ class TraceWatch:
         *,
         events: bool = True,
         gaps: bool = True,
+        pace: Pace | None = None,
     ) -> None:
+        self._pace = pace or Pace()
         self._events, self._gaps = events, gaps
         self._wire, self._journal, self._update = wire, journal, update
         self._folder = tracefs / "instances" / "cprlab"
@@ -224,6 +227,7 @@ class TraceWatch:
                     *lines, rest = (rest + os.read(self._pipe, 1 << 16)).split(b"\n")
                     for line in lines:
                         self._take(line.decode(errors="replace"))
+                self._pace.rest()
         except OSError as error:
             self._wire.event("witness.blind", witness="trace", reason=f"{error}")
         finally:
