@@ -8,6 +8,7 @@ from lab.pause.plan import TIMED, Point
 from lab.pause.statistics import ratio
 from lab.pause.words import (
     alike,
+    differs,
     grown,
     moved,
     ms,
@@ -206,18 +207,28 @@ def cost(found: Analysis) -> Iterator[str]:
 def _one_thing(
     found: Analysis, what: str, changed: Callable[[Point], bool], base: Callable[[Point], Point]
 ) -> Iterator[str]:
-    for row in found.rows:
-        other = found.row(base(row.point), row.mode)
-        if not changed(row.point) or other is None or row.point.cost:
-            continue
-        compared = ratio(row.pause.values, other.pause.values)
-        if not alike(differ := apart([row.yardstick, other.yardstick])):
-            yield (
-                f"With {what} ({row.point}) {row.mode} pauses for {ms(row.pause)}; how that compares "
-                f"cannot be told: {speeds(differ)} between the two guests."
-            )
-        elif compared is not None:
-            yield (
-                f"With {what} ({row.point}) {row.mode} pauses for {ms(row.pause)} instead of "
-                f"{ms(other.pause)}: {times(compared)}; {moved(row, other)}."
-            )
+    """By each mode, of the largest guest that was measured with it and without."""
+    for mode in found.modes:
+        pairs = [
+            (row, other)
+            for row in found.rows
+            if row.mode == mode and changed(row.point) and not row.point.cost
+            if (other := found.row(base(row.point), mode)) is not None
+        ]
+        if pairs:
+            yield from _compared(what, *max(pairs, key=lambda pair: pair[0].point.memory_mib))
+
+
+def _compared(what: str, row: Row, other: Row) -> Iterator[str]:
+    compared = ratio(row.pause.values, other.pause.values)
+    if not alike(differ := apart([row.yardstick, other.yardstick])):
+        yield (
+            f"With {what} ({row.point}) {row.mode} pauses for {ms(row.pause)}; how that compares cannot "
+            f"be told: {speeds(differ)} between the two guests."
+        )
+    elif compared is not None:
+        seen = moved(row, other) if differs(compared) else "no difference is seen"
+        yield (
+            f"With {what} ({row.point}) {row.mode} pauses for {ms(row.pause)} instead of "
+            f"{ms(other.pause)}: {times(compared)}; {seen}."
+        )

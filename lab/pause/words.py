@@ -62,6 +62,11 @@ def plainness(point: Point) -> tuple[bool, int]:
     return point == Point(point.memory_mib), point.memory_mib
 
 
+def differs(compared: tuple[float, float, float]) -> bool:
+    """Whether the interval of a ratio leaves out 1."""
+    return not compared[1] <= 1 <= compared[2]
+
+
 def times(compared: tuple[float, float, float]) -> str:
     """A ratio and its interval."""
     return f"{compared[0]:.2f} times as long (95%: {compared[1]:.2f} to {compared[2]:.2f})"

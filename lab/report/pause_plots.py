@@ -59,12 +59,14 @@ def _save(figure: Figure, path: Path) -> list[Path]:
 def _by_memory(axes: Axes, found: Analysis) -> bool:
     lines: dict[str, list[Row]] = {}
     for row in found.rows:
-        if row.point.cost or row.point.async_teardown or row.point.load:
+        of = row.point
+        if of.cost or of.async_teardown or of.load or of.boxed or "quit" in row.phases:
             continue
         like = replace(row.point, memory_mib=0)
         words = f"{row.mode}, pages {like.page}, prealloc {like.prealloc}, {like.devices} NIC"
         lines.setdefault(words, []).append(row)
-    for words, rows in lines.items():
+    several = {words: rows for words, rows in lines.items() if len(rows) > 1}
+    for words, rows in (several or lines).items():
         rows.sort(key=lambda row: row.point.memory_mib)
         x = [row.point.memory_mib for row in rows]
         style = "-" if "exec" in words else "--"
@@ -75,7 +77,7 @@ def _by_memory(axes: Axes, found: Analysis) -> bool:
             axes.annotate(f" {row.pause.n}", (row.point.memory_mib, _ms(row)), fontsize=6)
     axes.set(title="pause by the bench host's kernel", xlabel="guest memory, MiB", ylabel="ms")
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize=6)
+    _legend(axes, 2)
     return bool(lines)
 
 
@@ -92,9 +94,9 @@ def _phases(axes: Axes, found: Analysis, slept: bool) -> bool:
         left = [at + width for at, width in zip(left, widths, strict=True)]
     axes.invert_yaxis()
     axes.tick_params(axis="y", labelsize=6)
-    axes.set(title="phases of the pause, medians", xlabel="ms")
-    if rows:
-        axes.legend(fontsize=7, ncols=len(COLOURS))
+    axes.set(title="phases of cpr-reboot" if slept else "phases of the pause", xlabel="ms")
+    _legend(axes, len(COLOURS))
+    _as_high_as(axes, len(rows))
     return bool(rows)
 
 
@@ -108,8 +110,21 @@ def _teardown(axes: Axes, found: Analysis) -> bool:
     axes.invert_yaxis()
     axes.tick_params(axis="y", labelsize=6)
     axes.set(title="teardown within the pause of cpr-exec, with and without async-teardown", xlabel="ms")
-    axes.legend(fontsize=7)
+    _legend(axes, 2)
+    _as_high_as(axes, len(rows))
     return bool(rows)
+
+
+def _legend(axes: Axes, columns: int) -> None:
+    """Below, where it hides nothing."""
+    handles, _ = axes.get_legend_handles_labels()
+    if handles:
+        axes.legend(fontsize=7, ncols=columns, loc="upper center", bbox_to_anchor=(0.5, -0.12))
+
+
+def _as_high_as(axes: Axes, bars: int) -> None:
+    if isinstance(axes.figure, Figure):
+        axes.figure.set_figheight(2.0 + 0.17 * bars)
 
 
 def _ms(row: Row) -> float:
