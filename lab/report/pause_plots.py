@@ -25,7 +25,7 @@ COLOURS = {
     "wake": "#d8b9ff",
 }
 """In the order in which the phases follow each other, in whichever mode has them."""
-BARS = "medians; bars hold the middle half; n stands beside them"
+BARS = "medians; whiskers hold the middle half; n stands beside them"
 
 
 def draw(found: Analysis, folder: Path) -> list[Path]:
@@ -43,7 +43,6 @@ def draw(found: Analysis, folder: Path) -> list[Path]:
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         if plot(axes, found):
-            figure.supxlabel(BARS, fontsize=7, color="#57606a")
             files += _save(figure, folder / name)
     return files
 
@@ -117,14 +116,15 @@ def _teardown(axes: Axes, found: Analysis) -> bool:
 
 def _legend(axes: Axes, columns: int) -> None:
     """Below, where it hides nothing."""
-    handles, _ = axes.get_legend_handles_labels()
-    if handles:
-        axes.legend(fontsize=7, ncols=columns, loc="upper center", bbox_to_anchor=(0.5, -0.12))
+    handles, labels = axes.get_legend_handles_labels()
+    if handles and isinstance(axes.figure, Figure):
+        words = {"title": BARS, "title_fontsize": 7, "fontsize": 7, "ncols": columns}
+        axes.figure.legend(handles, labels, loc="outside lower center", **words)
 
 
 def _as_high_as(axes: Axes, bars: int) -> None:
     if isinstance(axes.figure, Figure):
-        axes.figure.set_figheight(2.0 + 0.17 * bars)
+        axes.figure.set_figheight(2.2 + 0.17 * bars)
 
 
 def _ms(row: Row) -> float:
