@@ -25,6 +25,7 @@ from .kmsg import KmsgWatch
 from .liveupdate import KeptMemory
 from .making import making, undo_table
 from .medium import read_medium
+from .pace import Pace
 from .pins import PinSampler
 from .spawned import Spawner
 from .survey import survey
@@ -75,7 +76,8 @@ class HostAgent:
         self._wire, self._sysfs, self._epoch = wire, sysfs or Sysfs(), Epoch()
         _sweep(Path(tempfile.gettempdir()))
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
-        self._spawner = Spawner(wire, self._folder)
+        self._pace = Pace()
+        self._spawner = Spawner(wire, self._folder, self._pace)
         self._watches: dict[str, Watch] = {}
         self._chardevs = Chardevs(wire, self._spawner.sockets, self._epoch)
         self._journal = Journal(state / "journal.jsonl", undo_table(self._sysfs))
@@ -107,6 +109,7 @@ class HostAgent:
             # of QEMU's own events, which are stamped by it
             "wall_clock": wall_clock,
             "yardstick": yardstick,
+            "calm": self._pace.calm,
             "process": procfs.process,
             "pfns": procfs.pfns,
             "footprint": footprint,
@@ -203,7 +206,8 @@ class HostAgent:
 
     def watch_trace(self, update: int, events: bool = True, gaps: bool = True) -> None:
         def start() -> Watch:
-            return trace.TraceWatch(self._wire, self._journal, update, events=events, gaps=gaps)
+            of = (self._wire, self._journal, update)
+            return trace.TraceWatch(*of, events=events, gaps=gaps, pace=self._pace)
 
         self._watch("trace", start)
 
