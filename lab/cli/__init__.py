@@ -59,7 +59,7 @@ def _bug() -> NoReturn:
 
 def application(first: list[str]) -> typer.Typer:
     """The command line; labgrid is imported only if the first word asks for a bench."""
-    from lab.cli import benchmark, calibrate, doctor, images, pause, places, preflight, records, run
+    from lab.cli import benchmark, calibrate, doctor, images, lab, pause, places, preflight, records, run
 
     app = typer.Typer(
         help=HELP,
@@ -78,6 +78,7 @@ def application(first: list[str]) -> typer.Typer:
     app.command("doctor")(doctor.doctor)
     app.command("places")(places.places)
     app.command("preflight")(preflight.preflight)
+    app.add_typer(lab.app, name="lab", help="A whole lab on this machine: to see it, and to measure it.")
     app.add_typer(images.app, name="images", help="What the virtual bench is made of: build, list, clean.")
     app.add_typer(_bench(first), name="bench", help="A bench that stays up, to try things by hand.")
     return app

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from lab.bench import open_bench
+from lab.bench import prepared
 from lab.drivers.agent import HostAgent
 from lab.errors import BenchError
 
@@ -13,12 +13,18 @@ def give_back(target: Path) -> str:
     Raises:
         BenchError: it does not come back, another run is on it, or a change could not be undone.
     """
-    with (
-        open_bench(target) as bench,
-        HostAgent(bench.connection, name=f"host agent on {bench.name}") as agent,
-    ):
-        changes = agent.facts["restored"]
-        if failed := [f"{one['kind']} of {one['what']}: {one['error']}" for one in changes if "error" in one]:
-            raise BenchError(f"{bench.name} could not be given back: {'; '.join(failed)}")
-        cycled = "power-cycled, " if bench.strategy.power is not None else ""
-        return f"{cycled}{len(changes)} changes undone"
+    bench = prepared(target)
+    try:
+        power = bench.strategy.power
+        if power is not None:
+            bench.target.activate(power)
+            power.off()
+        bench.ready()
+        with HostAgent(bench.connection, name=f"host agent on {bench.name}") as agent:
+            changes = agent.facts["restored"]
+    finally:
+        bench.environment.cleanup()
+    if failed := [f"{one['kind']} of {one['what']}: {one['error']}" for one in changes if "error" in one]:
+        raise BenchError(f"{target.stem} could not be given back: {'; '.join(failed)}")
+    cycled = "its power was cycled, " if power is not None else ""
+    return f"{cycled}{len(changes)} changes of its journal were undone"
