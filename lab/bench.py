@@ -12,7 +12,9 @@ from typing import Any
 from labgrid import Environment
 from labgrid.exceptions import NoDriverFoundError
 
+from lab import health
 from lab.drivers import target_file
+from lab.drivers.agent import HostAgent, NotRestored
 from lab.drivers.labgrid_console import SerialConsole
 from lab.drivers.labgrid_host import AssignableFunction, BenchHost
 from lab.drivers.labgrid_strategy import BenchStrategy
@@ -22,6 +24,8 @@ from lab.drivers.ssh import HostConnection
 from lab.drivers.target_file import TargetFile
 from lab.drivers.wire import WireProtocol
 from lab.errors import LabUsageError
+from lab.health.use import made_ready
+from lab.link import Receiver
 
 
 class Bench:
@@ -46,16 +50,52 @@ class Bench:
         return self.target_file.name
 
     def ready(self) -> None:
-        """Make it ready, again if it died.
+        """Make it ready, again if it died. A real host that was found suspect is checked then.
 
         Raises:
-            BenchError: it cannot be made ready.
+            BenchError: it cannot be made ready, or is in quarantine or maintenance.
         """
-        self.strategy.transition("ready")
+        if self.virtual is not None:
+            self.strategy.transition("ready")
+        else:
+            made_ready(self, health.Store())
+
+    @contextmanager
+    def agent(
+        self, receiver: Receiver | None = None, *, name: str = "host agent", see: str = ""
+    ) -> Iterator[HostAgent]:
+        """A session with the host's agent, which may touch what the target file lists.
+
+        Raises:
+            NotRestored: what was changed on the host stays so: a virtual bench is switched off then, a real
+                host goes into quarantine.
+        """
+        try:
+            with HostAgent(self.connection, receiver, name=name, functions=self.allowed, see=see) as agent:
+                yield agent
+            if agent.left:
+                with HostAgent(self.connection, name=name):
+                    pass  # the next one undoes what the one before it could not yet
+        except NotRestored as error:
+            if self.virtual is not None:
+                self.off()
+            else:
+                health.Store().happened(self.name, health.Event.NOT_RESTORED, str(error))
+            raise
 
     def off(self) -> None:
         """Disconnect, and power off where that is ours to do."""
         self.strategy.transition("off")
+
+    @contextmanager
+    def booting_anew(self) -> Iterator[None]:
+        """Make the host boot anew inside, by whatever way; see BenchHost.booting_anew."""
+        self.host.boots_s = self.strategy.boot_timeout_s
+        try:
+            with self.host.booting_anew():
+                yield
+        finally:
+            self.host.boots_s = 0.0
 
     @property
     def connection(self) -> HostConnection:
@@ -66,6 +106,11 @@ class Bench:
     def functions(self) -> Mapping[str, AssignableFunction]:
         """The functions that may be given to a guest, by name."""
         return self.host.functions
+
+    @property
+    def allowed(self) -> list[dict[str, Any]]:
+        """What the host agent may touch, for its `functions`."""
+        return [function.told for function in self.functions.values()]
 
     def function(self, name: str) -> AssignableFunction:
         """One of them; LabUsageError for an unknown name."""

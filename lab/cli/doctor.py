@@ -97,12 +97,11 @@ def controller_checks() -> Iterator[Check]:
 def bench_looked(path: Path, ask_qemu: bool) -> "tuple[list[Check], list[Answer]]":
     """The bench host: reached by ssh, asked by its agent; and which rows it can run."""
     from lab.bench import open_bench
-    from lab.drivers.agent import HostAgent
 
     checks: list[Check] = []
     rows: list[Answer] = []
     try:
-        with open_bench(path) as bench, HostAgent(bench.connection) as agent:
+        with open_bench(path) as bench, bench.agent() as agent:
             qemus: list[Check] = []
             facts = _facts(bench, agent, probed(bench, agent, qemus))
             checks += bench_checks(bench.name, str(agent.facts.get("kernel", "")), facts)

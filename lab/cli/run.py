@@ -72,6 +72,7 @@ def run(
 
     Exit status: 0 all PASS, 1 a FAIL, 2 an UNKNOWN or broken bench, 130 interrupted.
     """
+    from lab.calibration.certificate import header
     from lab.cli import suite
     from lab.drivers import target_file
     from lab.images.qemu_choice import parsed
@@ -92,8 +93,9 @@ def run(
     options += ("--force",) if force else ()
     folder = new_folder(runs_dir)
     with places.host(asked, folder, bench) as host:
+        aside().print(f"calibration: {header(host.target)}", markup=False, soft_wrap=True)
         ran = record_run(folder, host.target, chosen, options, Live(), host.permit_fd)
-        host.ended(ran.pytest_status)
+        host.ended(ran.pytest_status, ran.folder)
     report = make_report(ran.folder)
     status = conclude(ran)
     _tell(ran.folder, status, report, as_json=as_json)
@@ -189,7 +191,9 @@ class Live:
 
 def prepare_images(bench: Path) -> None:
     """Build what the virtual bench is made of, with progress; nothing for real hardware."""
-    if "VirtualBench" not in bench.read_text(encoding="utf-8"):
+    from lab.drivers.target_file import is_virtual
+
+    if not is_virtual(bench):
         return
     from lab.cli.images import build_progress
     from lab.images import Catalogue

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from lab.drivers.agent_handover import HandingOver
+from lab.drivers.agent_left import NotRestored, not_undone, require_restored
 from lab.drivers.agent_making import DEVICE_S, Making
 from lab.drivers.agent_zip import pack, put_agents
 from lab.errors import BenchError
 from lab.link import AgentLink, Receiver
 
-__all__ = ["Connection", "HostAgent", "Spawned", "Stream", "pack", "put_agents"]
+__all__ = ["Connection", "HostAgent", "NotRestored", "Spawned", "Stream", "pack", "put_agents"]
 
 STDERR_LINES = 20
 """So much of what the agent prints is kept for messages."""
 
 _START_S = 60.0
+_EARS_S = 5.0
 _MEDIUM_S = 600.0
 """A whole disk, read by an emulated host."""
 
@@ -63,12 +65,14 @@ class HostAgent(Making, HandingOver):
     What it bound, started or switched on is undone when it ends, also if the controller is killed.
     `process`, `pfns`, `interrupts` and `device` return what the agent's modules of that name describe.
 
-    receiver: gets its events and rows; may be set later
-    options:  for the agent's command line
-    see:      appended to messages when it is gone, as in AgentLink
+    receiver:  gets its events and rows; may be set later
+    functions: what it may touch, as `Bench.allowed` gives it: nothing by default
+    options:   for the agent's command line
+    see:       appended to messages when it is gone, as in AgentLink
 
     Raises:
         BenchError: from every call, if the agent does not answer; AgentRefusal if it cannot do it.
+        NotRestored: at the start, if what an earlier agent had changed cannot be undone.
     """
 
     def __init__(
@@ -77,10 +81,11 @@ class HostAgent(Making, HandingOver):
         receiver: Receiver | None = None,
         *,
         name: str = "host agent",
+        functions: Sequence[Mapping[str, Any]] = (),
         options: Sequence[str] = (),
         see: str = "",
     ) -> None:
-        self.name = name
+        self.name, self._functions = name, list(functions)
         self._connection, self._receiver, self._options, self._see = connection, receiver, options, see
         self._said: collections.deque[str] = collections.deque(maxlen=STDERR_LINES)
         self.facts: Mapping[str, Any] = {}
@@ -103,18 +108,32 @@ class HostAgent(Making, HandingOver):
         )
         try:
             self.facts = self.link.call("hello", timeout_s=_START_S)
+            require_restored(self.name, self.facts["restored"])
+            self.link.call("allow", functions=self._functions)
+        except NotRestored:
+            self._end()
+            raise
         except BenchError as error:
-            self.__exit__()
+            self._end()
             raise BenchError(
                 f"the {self.name} did not start: {error}; it said: {self.said or 'nothing'}"
             ) from None
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._end()
+
+    @property
+    def left(self) -> list[str]:
+        """What it could not undo, when it has ended: the next agent tries again."""
+        return not_undone(self._said)
+
+    def _end(self) -> None:
         self.link.close()
         # the agent's stdout ends when it has undone everything
         self.link.closed.wait(timeout=_START_S)
         self._stream.close()
+        self._ears.join(_EARS_S)
 
     def renew(self) -> None:
         """Start anew, over the connection that was made anew: what the agent before it made is gone.
@@ -122,7 +141,7 @@ class HostAgent(Making, HandingOver):
         Raises:
             BenchError: it does not start.
         """
-        self.__exit__()
+        self._end()
         self.__enter__()
 
     @property
@@ -146,6 +165,10 @@ class HostAgent(Making, HandingOver):
     def functions(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.link.call("functions")
         return found
+
+    def survey(self) -> dict[str, Any]:
+        """What the host is made of; see lab/agents/host/survey.py."""
+        return self._dict("survey", 120)
 
     def qemu_version(self, path: str) -> str:
         return str(self.link.call("qemu_version", timeout_s=60, path=path))
@@ -249,8 +272,9 @@ class HostAgent(Making, HandingOver):
     def watch_kmsg(self) -> None:
         self.link.call("watch_kmsg")
 
-    def watch_trace(self, update: int) -> None:
-        self.link.call("watch_trace", update=update)
+    def watch_trace(self, update: int, *, events: bool = True, gaps: bool = True) -> None:
+        """See lab/agents/host/trace.py."""
+        self.link.call("watch_trace", update=update, events=events, gaps=gaps)
 
     def unwatch_trace(self, update: int) -> dict[str, Any]:
         """{counts, lost}"""

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 from labgrid import target_factory
@@ -33,6 +34,9 @@ class PinnedKey(Resource):
     key_file: str
 
 
+_TOLD = ("bdf", "ids", "disk_model", "disk_serial", "disk_bytes", "without_reset")
+
+
 @target_factory.reg_resource
 @attrs.define(eq=False, slots=False)
 class AssignableFunction(Resource):
@@ -40,10 +44,30 @@ class AssignableFunction(Resource):
 
     bdf:  as the host sees it, e.g. 0000:3b:00.0
     wire: for a NIC, what its cable leads to: a FarPort, or the device's own name on the virtual bench
+    ids, disk_model, disk_serial, disk_bytes, without_reset: what must be found there before it is bound, and
+          what is let through; see Allowed in lab/agents/host/interlocks.py
+    about, driver, group, numa_node, sriov_vfs, resets: as discovered, for people and for choosing a place;
+          nothing is decided by them
     """
 
     bdf: str
     wire: str | None = None
+    ids: str | None = None
+    disk_model: str | None = None
+    disk_serial: str | None = None
+    disk_bytes: int | None = None
+    without_reset: bool = False
+    about: str = ""
+    driver: str = ""
+    group: str = ""
+    numa_node: int = -1
+    sriov_vfs: int = 0
+    resets: str = ""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the host agent is told of it; labgrid's own fields are no business of it."""
+        return {name: getattr(self, name) for name in _TOLD}
 
 
 @target_factory.reg_resource
@@ -67,7 +91,7 @@ class FarPort(Resource):
 class BenchHost(Driver):
     """The bench host as everything above sees it; active = connected.
 
-    boots_s: set before activation: how long it may take to boot, if it was just powered on
+    boots_s: set before it boots: how long that may take, to ssh
 
     Raises:
         BenchError: on activation, if the host does not boot or ssh does not answer.
@@ -135,7 +159,7 @@ class BenchHost(Driver):
         yield
         if virtual:
             virtual.vm.wait_booted_again(boots, virtual.bench.boot_timeout_s)
-        self.connection.renew(self.connect_timeout_s)
+        self.connection.renew(max(self.connect_timeout_s, self.boots_s))
 
     @property
     def console_log(self) -> Path | None:

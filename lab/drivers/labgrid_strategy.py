@@ -85,6 +85,15 @@ class BenchStrategy(Strategy):
             self.target.activate(self.host)
         self.status = wanted
 
+    def reset(self) -> bool:
+        """Boot the host anew by its power; False if its power is not ours, or can only be switched."""
+        press = getattr(self.power, "reset", None)
+        if press is None:
+            return False
+        self.target.activate(self.power)
+        press()
+        return True
+
     def _become_ready(self) -> None:
         if self._failures >= _ATTEMPTS:
             raise BenchError(

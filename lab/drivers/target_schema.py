@@ -154,10 +154,24 @@ class VirtualBench(Section):
     boot_timeout_s: Seconds = 60.0
 
 
+Ids = Annotated[StrictStr, _form(r"[0-9a-f]{4}:[0-9a-f]{4}", '"vendor:device" as lspci -n prints it,')]
+
+
 class AssignableFunction(Section):
     name: Name
     bdf: Bdf
     wire: StrictStr | None = None
+    ids: Ids | None = None
+    disk_model: StrictStr | None = None
+    disk_serial: StrictStr | None = None
+    disk_bytes: Annotated[StrictInt, Field(gt=0)] | None = None
+    without_reset: StrictBool = False
+    about: StrictStr = ""
+    driver: StrictStr = ""
+    group: StrictStr = ""
+    numa_node: StrictInt = -1
+    sriov_vfs: StrictInt = 0
+    resets: StrictStr = ""
 
 
 class PinnedKey(Section):

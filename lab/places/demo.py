@@ -1,6 +1,7 @@
 """A whole lab on one machine: two hosts with BMCs, their exporters, a coordinator, and two runs at once."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -156,8 +157,10 @@ def _run(lab: Lab, ran: Ran, say: Say) -> None:
     ]
     # fmt: on
     began_s = time.monotonic()
+    # what is told of these hosts is of no others of this name
+    environment = os.environ | {"XDG_STATE_HOME": str(lab.folder / "state")}
     with subprocess.Popen(
-        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT
+        argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment
     ) as process:
         ran.process = process
         assert process.stdout and process.stderr

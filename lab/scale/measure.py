@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -110,6 +111,7 @@ def _controller(
             stdout=subprocess.PIPE,
             stderr=log,
             text=True,
+            env=os.environ | {"XDG_STATE_HOME": str(folder)},  # what is told of these hosts is of no others
         )
 
 

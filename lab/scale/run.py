@@ -46,7 +46,7 @@ def _run(asked: Asked, name: str, folder: Path, seconds: float) -> dict[str, obj
             bench.off()
         finally:
             bench.environment.cleanup()
-        got.given_back()
+        got.ended("")
     return {"run": name, "place": got.holding.place.name, **times, "released_s": now_s()}
 
 
