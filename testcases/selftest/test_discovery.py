@@ -1,4 +1,4 @@
-"""What is found on a host becomes a target file and an exporter file, which say the same; the rest is kept out.
+"""What is found on a host becomes a target file and an exporter file that say the same; the rest is kept out.
 
 Claim: issue 7, "Hosts as places": `cprlab discover HOST` writes both, commented, with what must not be
 touched already excluded.
