@@ -30,7 +30,7 @@ test: setup-test
 	$(MAKE) --no-print-directory selftest bench-test
 
 selftest: setup-test
-	$(VENV)/bin/pytest testcases/selftest
+	$(VENV)/bin/pytest -n 2 testcases/selftest
 
 # two benches at a time, each on a processor of its own; what a lane prints comes when it ends
 bench-test: setup-test

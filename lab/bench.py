@@ -15,6 +15,7 @@ from labgrid.exceptions import NoDriverFoundError
 from lab import health
 from lab.drivers import target_file
 from lab.drivers.agent import HostAgent, NotRestored
+from lab.drivers.labgrid_console import SerialConsole
 from lab.drivers.labgrid_host import AssignableFunction, BenchHost
 from lab.drivers.labgrid_strategy import BenchStrategy
 from lab.drivers.labgrid_virtual import VirtualBenchDriver
@@ -39,6 +40,9 @@ class Bench:
         self.virtual: VirtualBenchDriver | None = None
         with suppress(NoDriverFoundError):
             self.virtual = self.target.get_driver(VirtualBenchDriver, activate=False)
+        self.console: SerialConsole | None = None
+        with suppress(NoDriverFoundError):
+            self.console = self.target.get_driver(SerialConsole, activate=False)
 
     @property
     def name(self) -> str:
@@ -82,6 +86,16 @@ class Bench:
     def off(self) -> None:
         """Disconnect, and power off where that is ours to do."""
         self.strategy.transition("off")
+
+    @contextmanager
+    def booting_anew(self) -> Iterator[None]:
+        """Make the host boot anew inside, by whatever way; see BenchHost.booting_anew."""
+        self.host.boots_s = self.strategy.boot_timeout_s
+        try:
+            with self.host.booting_anew():
+                yield
+        finally:
+            self.host.boots_s = 0.0
 
     @property
     def connection(self) -> HostConnection:
@@ -146,7 +160,9 @@ def prepared(path: Path, *, log_dir: Path | None = None, seed_files: Sequence[Pa
 
 
 def set_up(bench: Bench, *, log_dir: Path | None = None, seed_files: Sequence[Path] = ()) -> None:
-    """What the next power-on shall use; nothing on real hardware."""
+    """What the next power-on shall use; on real hardware only a console's log."""
+    if bench.console is not None:
+        bench.console.log_dir = log_dir
     if bench.virtual is not None:
         bench.virtual.log_dir, bench.virtual.seed_files = log_dir, tuple(seed_files)
 

@@ -9,11 +9,12 @@ that their phases add up is.
 
 from contextlib import nullcontext
 from dataclasses import replace
+from random import Random
 
 import pytest
 
 from lab.checkers import logs_clean, pause_within, phases_add_up, same_guest, update_completed
-from lab.pause.plan import Point, Sweep
+from lab.pause.plan import WITNESSES, Point, Sweep
 from lab.rows import Case, Row
 from lab.rows.guest_config import guest_config as config_of
 from lab.rows.memory import require, set_aside
@@ -66,11 +67,13 @@ def test_pause(point, load, sampled, pause_modes, pause_repeats, verdict, pause_
 
 @pytest.mark.nightly
 def test_cost_of_recording(point, sampled, pause_repeats, verdict, pause_limit_s):
-    """The same with the witnesses of every other update away: what they cost shows in the record."""
+    """The same with all witnesses, each alone, and none, in turns: what they cost shows in the record."""
     sampled("cpr-exec", first=True)
-    for _ in range(2 * pause_repeats):
-        sampled("cpr-exec")
-        sampled("cpr-exec", bare=True)
+    groups = [WITNESSES, (), *((one,) for one in WITNESSES)]
+    for turn in range(1, 2 * pause_repeats + 1):
+        # in another order each time: what one leaves behind for the next hits all alike
+        for group in Random(turn).sample(groups, len(groups)):
+            sampled("cpr-exec", by_witnesses=group, turn=turn)
 
     verdict(update_completed(), same_guest(), phases_add_up(), pause_within(pause_limit_s), logs_clean())
 

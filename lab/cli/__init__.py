@@ -67,7 +67,9 @@ def application(first: list[str]) -> typer.Typer:
         hosts,
         images,
         pause,
+        places,
         preflight,
+        provision,
         records,
         restore,
         run,
@@ -91,7 +93,9 @@ def application(first: list[str]) -> typer.Typer:
     app.command("discover")(discover.discover)
     app.command("restore")(restore.restore)
     app.add_typer(hosts.app, name="hosts", help="Which hosts may be used, and why not the others.")
+    app.command("places")(places.places)
     app.command("preflight")(preflight.preflight)
+    app.command("provision")(provision.provision)
     app.add_typer(images.app, name="images", help="What the virtual bench is made of: build, list, clean.")
     app.add_typer(_bench(first), name="bench", help="A bench that stays up, to try things by hand.")
     return app

@@ -46,7 +46,7 @@ def pause(
 
     Exit status: 0 all PASS, 1 a FAIL, 2 an UNKNOWN or broken bench, 130 interrupted.
     """
-    from lab.cli.run import conclude, make_report, record_run
+    from lab.cli.run import conclude, make_report, new_folder, record_run
     from lab.pause.plan import PAGES, PREALLOC, Sweep
 
     if not bench.is_file():
@@ -62,7 +62,7 @@ def pause(
         cost=cost,
     )
     prepare_images(bench)
-    ran = record_run(runs_dir, bench, [CASES], _options(sweep, modes, repeats), Live())
+    ran = record_run(new_folder(runs_dir), bench, [CASES], _options(sweep, modes, repeats), Live())
     found = _analysed(ran.folder)
     report = make_report(ran.folder)
     status = conclude(ran)

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from lab.cli import exit_status
+from lab.cli import exit_status, places
 from lab.cli.console import STYLE, answer, aside, print_json
+from lab.cli.places import Coordinator
 from lab.errors import BenchError, LabError, LabUsageError
+from lab.places.lease import LEASE_S
 from lab.verdict import Outcome
 
 if TYPE_CHECKING:
@@ -20,14 +22,20 @@ if TYPE_CHECKING:
 NEEDED_BYTES = 64 << 20
 """The record of the suite with its report takes a quarter of it."""
 FULL_BYTES = 1 << 20
-DEFAULT_BENCH = Path(__file__).resolve().parents[2] / "targets" / "virtual.yaml"
+TARGETS = Path(__file__).resolve().parents[2] / "targets"
+DEFAULT_BENCH, DEFAULT_PLACE = TARGETS / "virtual.yaml", TARGETS / "place.yaml"
 
 
 def run(
     cases: Annotated[
         list[str] | None, typer.Argument(help="Files or node ids; if none, modes, chardevs and failures.")
     ] = None,
-    bench: Annotated[Path, typer.Option(help="The bench's target file.")] = DEFAULT_BENCH,
+    bench: Annotated[
+        Path | None,
+        typer.Option(
+            help="The bench's target file, or what a place lacks; if none, virtual.yaml or place.yaml."
+        ),
+    ] = None,
     select: Annotated[str, typer.Option("-k", help="Only cases whose name matches, as in pytest.")] = "",
     qemu_old: Annotated[
         str, typer.Option(help="Start guests in this QEMU; named as for --qemu-new.", metavar="QEMU")
@@ -41,6 +49,16 @@ def run(
         ),
     ] = "",
     updates: Annotated[int, typer.Option(help="Updates in a row, where a case asks for several.", min=0)] = 0,
+    place: Annotated[str, typer.Option(help="Run on this place of the coordinator.")] = "",
+    require: Annotated[
+        str,
+        typer.Option(help="Run on any place with these tags: nic=igb,iommufd (a bare word: WORD=yes)."),
+    ] = "",
+    coordinator: Coordinator = "",
+    wait_s: Annotated[float, typer.Option(help="How long to queue for a place.", min=0)] = 3600.0,
+    lease_s: Annotated[
+        float, typer.Option(help="A place is free for others so long after this run died.", min=1)
+    ] = LEASE_S,
     force: Annotated[bool, typer.Option("--force", help="Update whatever preflight has against it.")] = False,
     runs_dir: Annotated[Path, typer.Option(help="Where run records go.")] = Path("runs"),
     as_json: Annotated[
@@ -54,10 +72,13 @@ def run(
 
     Exit status: 0 all PASS, 1 a FAIL, 2 an UNKNOWN or broken bench, 130 interrupted.
     """
+    from lab.calibration.certificate import header
     from lab.cli import suite
     from lab.drivers import target_file
     from lab.images.qemu_choice import parsed
 
+    asked = places.asked(place, require, coordinator, wait_s, lease_s)
+    bench = bench or (DEFAULT_PLACE if asked else DEFAULT_BENCH)
     if not bench.is_file():
         raise LabUsageError(f"no target file {bench}; there is {DEFAULT_BENCH}")
     target_file.load(bench)  # a mistake in it is told before images are built, which takes long
@@ -70,10 +91,15 @@ def run(
     options += [word for option, choice in qemus.items() for word in (option, str(choice))]
     options += ("--updates", str(updates)) if updates else ()
     options += ("--force",) if force else ()
-    ran = record_run(runs_dir, bench, chosen, options, Live())
+    folder = new_folder(runs_dir)
+    with places.host(asked, folder, bench) as host:
+        aside().print(f"calibration: {header(host.target)}", markup=False, soft_wrap=True)
+        ran = record_run(folder, host.target, chosen, options, Live(), host.permit_fd)
+        host.ended(ran.pytest_status)
     report = make_report(ran.folder)
     status = conclude(ran)
     _tell(ran.folder, status, report, as_json=as_json)
+    host.require()
     raise typer.Exit(status)
 
 
@@ -86,25 +112,39 @@ class Ran:
     interrupted: bool
 
 
+def new_folder(runs_dir: Path) -> Path:
+    """Make the folder of a run record.
+
+    Raises:
+        BenchError: it cannot be written, or has no room.
+    """
+    from lab.run_record import new_run_id
+
+    folder = (runs_dir / new_run_id()).absolute()
+    _make(folder)
+    return folder
+
+
 def record_run(
-    runs_dir: Path,
+    folder: Path,
     bench: Path,
     cases: Sequence[str],
     options: Sequence[str],
     tell: Callable[[Mapping[str, Any]], None],
+    permit_fd: int | None = None,
 ) -> Ran:
     """Run cases by pytest into a new run record, telling its progress.
+
+    folder:    as `new_folder` made it
+    permit_fd: says how long it may go on
 
     Raises:
         LabError: nothing was run, or it could not be recorded.
     """
     from lab.cli import suite
-    from lab.run_record import new_run_id
 
-    folder = (runs_dir / new_run_id()).absolute()
-    _make(folder)
     log = folder / "pytest.log"
-    pytest_status, interrupted = suite.run(suite.argv(bench, folder, cases, options), log, tell)
+    pytest_status, interrupted = suite.run(suite.argv(bench, folder, cases, options), log, tell, permit_fd)
     _require_recorded(folder)
     _require_cases(folder, log, interrupted=interrupted)
     return Ran(folder, pytest_status, interrupted)
@@ -151,7 +191,9 @@ class Live:
 
 def prepare_images(bench: Path) -> None:
     """Build what the virtual bench is made of, with progress; nothing for real hardware."""
-    if "VirtualBench" not in bench.read_text(encoding="utf-8"):
+    from lab.drivers.target_file import is_virtual
+
+    if not is_virtual(bench):
         return
     from lab.cli.images import build_progress
     from lab.images import Catalogue

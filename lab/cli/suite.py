@@ -24,6 +24,7 @@ def argv(bench: Path, run: Path, cases: Sequence[str], options: Sequence[str]) -
     return [
         # by name, because conftest.py is read only for cases below it
         *(sys.executable, "-m", "pytest", "-p", "lab.report.pytest_run"),
+        *("-p", "lab.places.pytest_permit"),
         *("--lg-env", str(bench.absolute())),
         *("--cprlab-run", str(run)),
         *("--alluredir", str(run / "allure-results")),
@@ -33,24 +34,27 @@ def argv(bench: Path, run: Path, cases: Sequence[str], options: Sequence[str]) -
     ]
 
 
-def run(command: Sequence[str], log: Path, tell: Tell) -> tuple[int, bool]:
+def run(command: Sequence[str], log: Path, tell: Tell, permit_fd: int | None = None) -> tuple[int, bool]:
     """Run it and return its exit status, and whether it was interrupted.
 
-    log:  takes its output
-    tell: is told its progress
+    log:       takes its output
+    tell:      is told its progress
+    permit_fd: says how long it may go on; see lab/places/permit.py
 
     Ctrl-C interrupts pytest once, which then gives the devices back; a second one ends it at once.
     """
     reader, writer = os.pipe()
+    passed = () if permit_fd is None else (permit_fd,)
+    permit = [word for fd in passed for word in ("--cprlab-permit-fd", str(fd))]
     with log.open("w") as output:
         # a session of its own: the terminal's Ctrl-C must reach pytest once, and from here
         pytest = subprocess.Popen(
-            [*command, "--cprlab-progress-fd", str(writer)],
+            [*command, "--cprlab-progress-fd", str(writer), *permit],
             cwd=ROOT,
             stdout=output,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
-            pass_fds=[writer],
+            pass_fds=[writer, *passed],
             start_new_session=True,
         )
     os.close(writer)

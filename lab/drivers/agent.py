@@ -272,8 +272,9 @@ class HostAgent(Making, HandingOver):
     def watch_kmsg(self) -> None:
         self.link.call("watch_kmsg")
 
-    def watch_trace(self, update: int) -> None:
-        self.link.call("watch_trace", update=update)
+    def watch_trace(self, update: int, *, events: bool = True, gaps: bool = True) -> None:
+        """See lab/agents/host/trace.py."""
+        self.link.call("watch_trace", update=update, events=events, gaps=gaps)
 
     def unwatch_trace(self, update: int) -> dict[str, Any]:
         """{counts, lost}"""

@@ -91,22 +91,28 @@ class FarPort(Resource):
 class BenchHost(Driver):
     """The bench host as everything above sees it; active = connected.
 
+    boots_s: set before it boots: how long that may take, to ssh
+
     Raises:
         BenchError: on activation, if the host does not boot or ssh does not answer.
     """
 
-    bindings = {"machine": {"VirtualBenchDriver", "NetworkService"}, "pinned": {"PinnedKey", None}}
+    bindings = {
+        "machine": {"VirtualBenchDriver", "NetworkService"},
+        "pinned": {"PinnedKey", None},
+        "console": {"SerialConsole", None},
+    }
 
     connect_timeout_s: float = 30.0
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         self._connection: HostConnection | None = None
+        self.boots_s = 0.0
 
     def on_activate(self) -> None:
-        self._connection = HostConnection(
-            self._endpoint(), timeout_s=self.connect_timeout_s, console_log=self.console_log
-        )
+        timeout_s = max(self.connect_timeout_s, self.boots_s)
+        self._connection = HostConnection(self._endpoint(), timeout_s=timeout_s, console_log=self.console_log)
         if isinstance(self.machine, VirtualBenchDriver):
             self.machine.vm.passed("ssh")
 
@@ -153,12 +159,14 @@ class BenchHost(Driver):
         yield
         if virtual:
             virtual.vm.wait_booted_again(boots, virtual.bench.boot_timeout_s)
-        self.connection.renew(self.connect_timeout_s)
+        self.connection.renew(max(self.connect_timeout_s, self.boots_s))
 
     @property
     def console_log(self) -> Path | None:
         """The console's log on the controller; None if nobody logs it."""
-        return self.machine.console_log if isinstance(self.machine, VirtualBenchDriver) else None
+        if isinstance(self.machine, VirtualBenchDriver):
+            return self.machine.console_log
+        return self.console.console_log if self.console is not None else None
 
     @property
     def functions(self) -> Mapping[str, AssignableFunction]:

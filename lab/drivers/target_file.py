@@ -52,6 +52,11 @@ def load(path: Path) -> TargetFile:
     return TargetFile(path, document.options, document.tools, features)
 
 
+def is_virtual(path: Path | str) -> bool:
+    """Whether a target file is that of a virtual bench, which nothing can harm."""
+    return "VirtualBench" in Path(path).read_text(encoding="utf-8")
+
+
 def _checked(source: Source, model: type[M], data: Any, place: Place) -> M:
     try:
         return model.model_validate(data)

@@ -1,7 +1,7 @@
 """What a target file may say: the sections cprlab reads, and cprlab's own labgrid classes."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -13,6 +13,7 @@ from pydantic import (
     StrictInt,
     StrictStr,
     ValidationInfo,
+    model_validator,
 )
 
 from lab.drivers.virtual_argv import IOMMUS
@@ -174,6 +175,7 @@ class AssignableFunction(Section):
 
 
 class PinnedKey(Section):
+    name: StrictStr | None = None
     host_key: HostKey
     key_file: StrictStr
 
@@ -203,6 +205,44 @@ class BenchHost(Section):
     connect_timeout_s: Seconds = 30.0
 
 
+class Bmc(Section):
+    """What every BMC's entry says; the password itself stands elsewhere."""
+
+    name: StrictStr | None = None
+    username: StrictStr
+    password_env: StrictStr | None = None
+    password_file: StrictStr | None = None
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        if bool(self.password_env) == bool(self.password_file):
+            raise ValueError("either password_env or password_file was expected")
+        return self
+
+
+class RedfishBmc(Bmc):
+    url: Annotated[StrictStr, _form(r"https://[^/@\s]+", "https://ADDRESS or https://ADDRESS:PORT")]
+    system: StrictStr | None = None
+    certificate: StrictStr | None = None
+
+
+class IpmiBmc(Bmc):
+    host: StrictStr
+    port: Port = 623
+
+
+class BmcPowerDriver(Section):
+    name: StrictStr | None = None
+    bindings: dict[str, StrictStr] = {}
+    switch_timeout_s: Seconds = 60.0
+
+
+class BenchStrategy(Section):
+    name: StrictStr | None = None
+    bindings: dict[str, StrictStr] = {}
+    boot_timeout_s: Seconds = 600.0
+
+
 class NoArguments(Section):
     name: StrictStr | None = None
     bindings: dict[str, StrictStr] = {}
@@ -214,8 +254,12 @@ CLASSES: dict[str, type[Section]] = {
     "PinnedKey": PinnedKey,
     "FarPort": FarPort,
     "NetworkService": NetworkService,
+    "RedfishBmc": RedfishBmc,
+    "IpmiBmc": IpmiBmc,
+    "BmcPowerDriver": BmcPowerDriver,
+    "SerialConsole": NoArguments,
     "BenchHost": BenchHost,
     "VirtualBenchDriver": NoArguments,
-    "BenchStrategy": NoArguments,
+    "BenchStrategy": BenchStrategy,
 }
 """labgrid classes whose arguments are checked here; of others only the names are."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from lab.pause.plan import Point
 from lab.pause.samples import CLOCKS, Sample, select
-from lab.pause.statistics import METHOD, Series, Slope, ratio, slope
+from lab.pause.statistics import METHOD, Series, Slope, paired, slope
 
 MIB_PER_GIB = 1024
 
@@ -71,9 +71,13 @@ class Growth:
 
 @dataclass(frozen=True)
 class Cost:
-    """The recorder's own: the pause by QEMU's STOP and RESUME, with and without witnesses, in one guest."""
+    """Of some witnesses: the pause by QEMU's STOP and RESUME with them and without any, in one guest.
+
+    ratio: of the two, update by update, each with its neighbour
+    """
 
     point: Point
+    witnesses: tuple[str, ...]
     seen: Series
     bare: Series
     ratio: tuple[float, float, float]
@@ -82,6 +86,7 @@ class Cost:
         value, low, high = self.ratio
         return {
             "point": str(self.point),
+            "witnesses": list(self.witnesses),
             "clock": CLOCKS["qmp"],
             "with_s": self.seen.as_json(),
             "without_s": self.bare.as_json(),
@@ -178,12 +183,17 @@ def _speeds_apart(samples: Sequence[Sample]) -> float | None:
 
 
 def _costs(samples: Sequence[Sample]) -> list[Cost]:
+    """Of all witnesses together, then of each alone."""
     found = []
     for point in dict.fromkeys(s.point for s in samples if s.point.cost):
-        seen, bare = (
-            [s.clocks["qmp"] for s in select(samples, point, "cpr-exec", bare=b) if "qmp" in s.clocks]
-            for b in (False, True)
-        )
-        if (compared := ratio(seen, bare)) is not None:
-            found.append(Cost(point, Series(tuple(seen)), Series(tuple(bare)), compared))
+        turns: dict[frozenset[str], dict[int, float]] = {}
+        for s in samples:
+            if s.point == point and not s.first and "qmp" in s.clocks:
+                turns.setdefault(s.witnesses, {})[s.turn] = s.clocks["qmp"]
+        bare = turns.pop(frozenset(), {})
+        for who in sorted(turns, key=lambda who: (-len(who), sorted(who))):
+            both = [turn for turn in turns[who] if turn in bare]
+            if (compared := paired([(turns[who][turn], bare[turn]) for turn in both])) is not None:
+                seen, without = (Series(tuple(times[t] for t in both)) for times in (turns[who], bare))
+                found.append(Cost(point, tuple(sorted(who)), seen, without, compared))
     return found

@@ -17,6 +17,12 @@ TRACED = (
     *("cpr_state_save", "cpr_state_load", "cpr_exec", "loadvm_state_setup"),
 )
 """What QEMU itself is asked to trace: a dozen lines an update."""
+WITNESSES = ("pins", "kernel", "vcpus", "qemu", "streams")
+"""What watches an update and can be left out to see what it costs: pins, sampled; the bench host's kernel,
+which traces events; the same, which finds the longest gap of each vCPU; QEMU, which traces itself; the host's
+ends of two chardevs, which send numbered lines all the time."""
+TIMED = ("kernel", "vcpus", "qemu")
+"""Those without which the phases of a pause are not known."""
 STAMPED = ("-msg", "timestamp=on")
 QEMU_TRACE = tuple(word for event in TRACED for word in ("-trace", event))
 ASYNC_TEARDOWN = ("-run-with", "async-teardown=on")

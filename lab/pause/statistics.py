@@ -103,6 +103,20 @@ def ratio(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, f
     return float(np.median(one) / np.median(other)), float(low), float(high)
 
 
+def paired(pairs: Sequence[tuple[float, float]]) -> tuple[float, float, float] | None:
+    """The median of the ratios of pairs, and its interval by bootstraps of whole pairs; None with too few.
+
+    What both of a pair have in common, as a machine that is slower for a while, is no part of it.
+    """
+    if len(pairs) < FEWEST:
+        return None
+    ratios = np.array([one / other for one, other in pairs])
+    drawn = np.random.default_rng(SEED).choice(ratios, (BOOTSTRAPS, len(ratios)))
+    tail = 100 * (1 - CONFIDENCE) / 2
+    low, high = np.percentile(np.median(drawn, axis=1), [tail, 100 - tail])
+    return float(np.median(ratios)), float(low), float(high)
+
+
 def _flat(groups: Sequence[tuple[float, Sequence[float]]]) -> tuple[list[float], list[float]]:
     pairs = [(x, y) for x, values in groups for y in values]
     return [x for x, _ in pairs], [y for _, y in pairs]

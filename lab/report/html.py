@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from lab.calibration.certificate import in_words
 from lab.errors import BenchError, LabUsageError
 from lab.report import allure_config, allure_tool, failure_page, preflight_page
 from lab.report.case_folder import CaseFolder
@@ -123,7 +124,7 @@ def standing_words(record: Mapping[str, Any]) -> str | None:
     held = record.get("certificate")
     if not isinstance(held, Mapping):
         return None
-    return str(held["remark"] or f"{held['run_id']} of {held['made']}")
+    return in_words(held)
 
 
 def _run(argv: list[str], run: Path) -> None:

@@ -83,6 +83,8 @@ class Run:
         self._running: str | None = None
         self._aside: dict[str, list[Attempt]] = {}
         self._repeated = False
+        self.why_interrupted = "interrupted"
+        """What is said of a case that is cut short; whoever cuts it short may know better."""
         if progress_fd is not None:
             threading.Thread(target=_follow_reader, args=(progress_fd,), daemon=True).start()
 
@@ -133,7 +135,7 @@ class Run:
 
     def pytest_sessionfinish(self, exitstatus: int) -> None:
         if self._running:  # pytest reports nothing of a case that was interrupted
-            self._status, self._reason = "broken", "interrupted"
+            self._status, self._reason = "broken", self.why_interrupted
             self.pytest_runtest_logfinish(self._running)
         self.record.finish(int(exitstatus))
 

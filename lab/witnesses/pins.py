@@ -7,9 +7,11 @@ from lab.drivers.agent import HostAgent
 from lab.timeline import Recorder
 from lab.witnesses.blind import working
 
+PERIOD_MS = 15.0
+
 
 @contextmanager
-def pins(agent: HostAgent, recorder: Recorder, pid: int, *, period_ms: float = 15.0) -> Iterator[None]:
+def pins(agent: HostAgent, recorder: Recorder, pid: int, *, period_ms: float = PERIOD_MS) -> Iterator[None]:
     """Rows of table `pins` every `period_ms`, with the VmLck and VmPin of one process.
 
     Raises:

@@ -70,7 +70,9 @@ def test_it_sees_imports() -> None:
         ("qemu", ("lab.qemu",)),
         ("paramiko", ("lab.drivers",)),
         # lab.bench asks labgrid for a target; its drivers are next door
-        ("labgrid", ("lab.drivers", "lab.bench")),
+        ("labgrid", ("lab.drivers", "lab.bench", "lab.places.coordinator")),
+        ("labgrid.remote", ("lab.places",)),
+        ("grpc", ("lab.places.coordinator",)),
         ("matplotlib", ("lab.report",)),
         ("typer", ("lab.cli",)),
         ("rich", ("lab.cli",)),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from lab.errors import LabUsageError
 from lab.pause.analysis import analyse
 from lab.pause.answers import answers
-from lab.pause.plan import Point, Sweep
+from lab.pause.plan import WITNESSES, Point, Sweep
 from lab.pause.record import FILE, analysed, differences, write
 from lab.pause.samples import Sample
 from lab.pause.statistics import Series, ratio, slope, theil_sen
@@ -80,8 +80,10 @@ def sample(point: Point, mode: str, pause_s: float, **more: bool) -> Sample:
     phases = {"stop": 0.01, "exec": 0.03, "exec: address space": teardown, "load": pause_s - 0.04}
     clocks = {"host": pause_s, "qmp": pause_s - 0.01, "running": pause_s + 0.1, "guest": 0.1}
     clocks |= {"load": pause_s + 0.02} if point.load else {}
-    first, bare = more.get("first", False), more.get("bare", False)
-    return Sample(point, 1, mode, first, bare, clocks, {"host": 0.004}, phases, pause_s - 0.1, 0.1)
+    seen = frozenset(WITNESSES)
+    return Sample(
+        point, 1, mode, more.get("first", False), seen, 0, clocks, {"host": 0.004}, phases, pause_s - 0.1, 0.1
+    )
 
 
 def swept() -> list[Sample]:
@@ -92,7 +94,14 @@ def swept() -> list[Sample]:
                 growth = 0.4 * point.memory_mib / 1024 * (mode == "cpr-exec")
                 found.append(sample(point, mode, 0.5 + growth + number / 1000))
             if point.cost:
-                found.append(sample(point, "cpr-exec", 0.5, bare=True))
+                seen = replace(found[-1], turn=number)
+                found[-1:] = [
+                    seen,
+                    *(
+                        replace(seen, witnesses=frozenset(who), clocks={**seen.clocks, "qmp": cost})
+                        for who, cost in ((("pins",), 0.6), ((), 0.5))
+                    ),
+                ]
     return found
 
 

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from .. import mishaps
 from ..rpc import AgentError, Wire
 from . import backing, binding, device, functions, procfs, qemu_probe, sriov, trace, vduse
 from .capabilities import capabilities, qemu_version
@@ -39,7 +40,7 @@ _FOLDER = "cprlab-agent-"
 _CALLS = (
     *("hello", "clock", "epoch", "allow", "bind", "give_back", "restore", "device", "spawn", "reap", "kill"),
     *("watch_pins", "watch_kmsg", "watch_trace", "unwatch_trace", "stop_watch"),
-    *("await_socket", "follow_pins"),
+    *("await_socket", "follow_pins", "prove_awake", "mishap_blind"),
 )
 
 
@@ -112,6 +113,7 @@ class HostAgent:
             "memory_backing": backing.backing,
             "interrupts": device.interrupts,
             "medium_read": partial(read_medium, self._wire),
+            **mishaps.calls(self._wire),
         }
 
     def hello(self) -> dict[str, Any]:
@@ -199,8 +201,11 @@ class HostAgent:
     def watch_kmsg(self) -> None:
         self._watch("kmsg", lambda: KmsgWatch(self._wire))
 
-    def watch_trace(self, update: int) -> None:
-        self._watch("trace", lambda: trace.TraceWatch(self._wire, self._journal, update))
+    def watch_trace(self, update: int, events: bool = True, gaps: bool = True) -> None:
+        def start() -> Watch:
+            return trace.TraceWatch(self._wire, self._journal, update, events=events, gaps=gaps)
+
+        self._watch("trace", start)
 
     def unwatch_trace(self, update: int) -> Mapping[str, Any]:
         return self.stop_watch("trace")
@@ -210,6 +215,20 @@ class HostAgent:
         if (watch := self._watches.pop(name, None)) is None:
             raise AgentError(f"no watch {name!r} runs; running: {sorted(self._watches) or 'none'}")
         return watch.stop()
+
+    def prove_awake(self) -> None:
+        """Send witness.blind if the kernel's log was not read until now."""
+        watch = self._watches.get("kmsg")
+        if not isinstance(watch, KmsgWatch):
+            raise AgentError("the kernel's log is not watched")
+        watch.prove_awake()
+
+    def mishap_blind(self, name: str) -> None:
+        """A watch ends without a word: a fault, to see whether the lab notices."""
+        if name not in self._watches:
+            raise AgentError(f"no watch {name!r} runs")
+        self._wire.event("fault.planted", fault="witness.blind", detail={"watch": name})
+        self._watches[name].abandon()
 
     def end(self) -> list[str]:
         """Kill what was started, end the watches, give everything back; returns what went wrong."""

@@ -1,9 +1,24 @@
 """The calls that make devices on the host and set memory aside, and how every change is undone."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-from . import binding, container, disk, hostmem, liveupdate, mdev, probes, sriov, tap, trace, vdpa, vduse
+from . import (
+    binding,
+    container,
+    disk,
+    hostmem,
+    liveupdate,
+    mdev,
+    probes,
+    provisioned,
+    sriov,
+    tap,
+    trace,
+    vdpa,
+    vduse,
+)
 from .interlocks import AllowList
 from .journal import Journal, Undo
 from .sysfs import Sysfs
@@ -60,5 +75,9 @@ def making(
         "disk_of": lambda bdf: disk.disk_of(sysfs, bdf),
         "kexec_load": lambda kernel, command_line: liveupdate.kexec_load(journal, kernel, command_line),
         "kexec": liveupdate.kexec,
+        "provision_load": lambda folder, kernel, root, more: provisioned.load(
+            journal, Path(folder), kernel, root, more
+        ),
+        "provisioned": provisioned.compared,
         **hostmem.calls(sysfs, journal),
     }

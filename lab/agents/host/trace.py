@@ -92,13 +92,26 @@ class TraceWatch:
     Before that "trace.vcpu_gap" {vcpu, gap_ns, end_ns, entries, ordinary_ns}, the longest time that each vCPU
     did not run. What this kernel cannot trace is named in "trace.open" {missing: {what: reason}}.
 
+    events: whether events are traced; without them nothing is but the gaps
+    gaps:   whether the gaps of vCPUs are looked for
+
     That it was awake is proved: a marker written at the start and one at the end must come back.
 
     Raises:
         AgentError: no tracefs, not root, or the first marker does not come back.
     """
 
-    def __init__(self, wire: Wire, journal: Journal, update: int, tracefs: Path = TRACEFS) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        journal: Journal,
+        update: int,
+        tracefs: Path = TRACEFS,
+        *,
+        events: bool = True,
+        gaps: bool = True,
+    ) -> None:
+        self._events, self._gaps = events, gaps
         self._wire, self._journal, self._update = wire, journal, update
         self._folder = tracefs / "instances" / "cprlab"
         self._counts: Counter[str] = Counter()
@@ -106,7 +119,7 @@ class TraceWatch:
         self._marked = threading.Condition()
         self._stop = threading.Event()
         self._missing: dict[str, str] = {}
-        self._probes = self._optional("kprobes", lambda: probes.define(journal, tracefs))
+        self._probes = self._optional("kprobes", lambda: probes.define(journal, tracefs)) if events else None
         self._entry = journal.begin(KIND, str(self._folder), {}, {})
         try:
             self._systems = self._switch_on()
@@ -155,7 +168,7 @@ class TraceWatch:
             return None
 
     def _tell_gaps(self) -> None:
-        if "vcpu_gaps" in self._missing:
+        if not self._gaps or "vcpu_gaps" in self._missing:
             return
         longest = vcpu_gaps.read(self._folder)
         vcpu_gaps.clear(self._folder)
@@ -172,11 +185,12 @@ class TraceWatch:
             self._folder.mkdir()
         (self._folder / "trace_clock").write_text("mono")
         systems: dict[str, str] = {}
-        for event in EVENTS:
+        for event in EVENTS if self._events else ():
             systems |= self._enable(event)
-        for event in EXTRAS:
+        for event in EXTRAS if self._events else ():
             systems |= self._optional(event, partial(self._enable, event)) or {}
-        self._optional("vcpu_gaps", lambda: vcpu_gaps.switch_on(self._folder))
+        if self._gaps:
+            self._optional("vcpu_gaps", lambda: vcpu_gaps.switch_on(self._folder))
         return systems
 
     def _enable(self, event: str) -> dict[str, str]:
