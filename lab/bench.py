@@ -49,6 +49,11 @@ class Bench:
         """The bench's name: its file's, without suffix."""
         return self.target_file.name
 
+    @property
+    def machine(self) -> str:
+        """By what a real host is known, whatever its name: address, port and key; "" for a virtual bench."""
+        return self.host.machine_words
+
     def ready(self) -> None:
         """Make it ready, again if it died. A real host that was found suspect is checked then.
 
@@ -80,7 +85,7 @@ class Bench:
             if self.virtual is not None:
                 self.off()
             else:
-                health.Store().happened(self.name, health.Event.NOT_RESTORED, str(error))
+                health.Store().happened(self.name, health.Event.NOT_RESTORED, str(error), self.machine)
             raise
 
     def off(self) -> None:

@@ -23,6 +23,14 @@ from lab.waiting import wait_until
 BOOT_ID = ["cat", "/proc/sys/kernel/random/boot_id"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def own_state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What is said of these hosts is not kept among the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The target file of an emulated host; the far end of its cable is a port of its own."""
