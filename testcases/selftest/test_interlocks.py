@@ -4,6 +4,7 @@ Claim: issue 7, "Interlocks". Each line of the table arranges a host in which on
 function, and the same host without it binds it.
 """
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from lab.agents.host import binding
+from lab.agents.host.agent import HostAgent
 from lab.agents.host.interlocks import Allowed, AllowList, Uses, objections
 from lab.agents.host.journal import Journal
-from lab.agents.rpc import AgentError
+from lab.agents.rpc import AgentError, Wire
 from testcases.selftest.host_agent_fakes import DISK, NIC, NIC2, PORT, FakeHost, told
 
 BESIDE = "0000:01:00.1"
@@ -258,6 +260,19 @@ def test_nothing_is_allowed_until_the_controller_has_said_what(host: FakeHost) -
     assert allowed.of(NIC) == Allowed(NIC, "8086:10c9")
     with pytest.raises(AgentError, match=r"0000:02:00\.0 is not on .*: 0000:01:00\.0"):
         allowed.of(NIC2)
+
+
+def test_doctor_hears_what_binding_would_refuse(host: FakeHost, tmp_path: Path) -> None:
+    agent = HostAgent(Wire(io.BytesIO()), tmp_path / "state", host.sysfs)
+    agent.allow([vars(told(NIC)), {"bdf": DISK}])
+    assert agent.calls()["objections"](NIC) == []
+    route(host)
+    [line] = agent.calls()["objections"](NIC)
+    assert line.startswith("it carries this host's own network connection")
+    assert agent.calls()["objections"](DISK)[0].startswith("it can hold disks")
+    with pytest.raises(AgentError, match="is not on the target file's list"):
+        agent.calls()["objections"](NIC2)
+    agent.end()
 
 
 def test_devices_are_made_only_on_what_is_allowed(host: FakeHost) -> None:
