@@ -88,6 +88,14 @@ def attribute(bdf: str, name: str, text: str) -> Arrange:
     return lambda host: host.file(f"sys/devices/pci0000:00/{bdf}/{name}", f"{text}\n")
 
 
+def given_away(host: FakeHost) -> None:
+    """Somebody bound it to VFIO, and a QEMU has its group open."""
+    driver = host.root / "sys/bus/pci/devices" / NIC / "driver"
+    driver.unlink()
+    driver.symlink_to(host.root / "sys/bus/pci/drivers/vfio-pci")
+    host.hold(77, "/dev/vfio/1")
+
+
 NETWORK = {
     "a route": (route, "0000:01:00.0 carries this host's own network connection: eth1 has a route"),
     "a bond's port": (bond, "own network connection: eth1 below bond0, which has a route"),
@@ -106,6 +114,7 @@ NETWORK = {
     ),
     "a group that is not whole": (shared_group, "shares IOMMU group 1 with 0000:01:00.1 (igb)"),
     "virtual functions": (attribute(NIC, "sriov_numvfs", "2"), "has 2 virtual functions"),
+    "a guest of somebody else's": (given_away, "is given to somebody already: qemu (77)"),
     "no reset": (attribute(NIC, "reset_method", ""), "the kernel knows no way to reset it"),
 }
 
