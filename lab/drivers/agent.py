@@ -154,6 +154,13 @@ class HostAgent(Lending, Making, HandingOver):
         """Give events and rows to another receiver from now on."""
         self.link.receiver = receiver
 
+    def answers(self) -> bool:
+        """Whether it still answers; asks it."""
+        try:
+            return self.clock_ns() > 0
+        except BenchError:
+            return False
+
     def clock_ns(self) -> int:
         return int(self.link.call("clock")["t_ns"])
 
