@@ -19,7 +19,7 @@ from .chardevs import Chardevs
 from .container import Containers
 from .epoch import Epoch
 from .footprint import footprint
-from .interlocks import Allowed, AllowList
+from .interlocks import Allowed, AllowList, Uses, mismatches, objections
 from .journal import Journal
 from .kmsg import KmsgWatch
 from .liveupdate import KeptMemory
@@ -104,6 +104,7 @@ class HostAgent:
             "update_facts": partial(update_facts, self._sysfs),
             "functions": lambda: functions.functions(self._sysfs),
             "survey": lambda: survey(self._sysfs),
+            "objections": self._objections,
             "qemu_version": qemu_version,
             "qemu_probe": qemu_probe.probe,
             # of QEMU's own events, which are stamped by it
@@ -147,6 +148,13 @@ class HostAgent:
         made = bdf in sriov.made(self._sysfs, self._journal)
         told = Allowed(bdf) if made else self._allowed.of(bdf)
         return binding.bind(self._sysfs, self._journal, told, together)
+
+    def _objections(self, bdf: str) -> list[str]:
+        """Why `bind` would refuse it, a sentence each."""
+        told = self._allowed.of(bdf)
+        self._sysfs.device(bdf)
+        found = [*objections(self._sysfs, bdf, Uses.of(self._sysfs), told), *mismatches(self._sysfs, told)]
+        return [objection.text for objection in found]
 
     def give_back(self, bdf: str) -> None:
         binding.give_back(self._journal, bdf)
