@@ -115,9 +115,8 @@ def show(found: "Calibration", written: dict[str, Any]) -> None:
     table = Table("fault", "caught", "by", "what it said", box=None, pad_edge=False, padding=(0, 2))
     for row in found.rows:
         word = "[green]yes[/]" if row.caught else "[red]NO[/]"
-        wrong = "".join(f"; missed by {name}" for name in sorted(row.missed))
-        wrong += "".join(f"; wrongly blamed by {name}" for name in sorted(row.blamed))
-        table.add_row(row.name, word, escape(", ".join(row.by) + wrong), escape(row.sentence[:100]))
+        by = ", ".join(row.by) if row.caught else row.wrong
+        table.add_row(row.name, word, escape(by), escape(row.sentence[:100]))
     answer().print(table)
     answer().print(f"\n{in_words(written['bound'])}", markup=False)
     for what, words in LEFT.items():

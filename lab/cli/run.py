@@ -107,7 +107,7 @@ def run(
     with places.host(asked, folder, bench) as host:
         aside().print(f"calibration: {header(host.target)}", markup=False, soft_wrap=True)
         ran = record_run(folder, host.target, chosen, options, Live(runs_dir), host.permit_fd)
-        host.ended(ran.pytest_status)
+        host.ended(ran.pytest_status, ran.folder)
     status = finish(ran, as_json=as_json)
     host.require()
     raise typer.Exit(status)

@@ -140,7 +140,7 @@ def _preflight(run: Path) -> Matrix:
 
 
 def _failures(run: Path) -> Matrix:
-    found = [_failure(line, cell) for line in failure_matrix.matrix(run) for cell in line.answers]
+    found = [_failure(line, cell) for line in failure_matrix.matrix(run) for cell in line.cells]
     return _whole(FAILURES, list(_failures_planned()), {(cell.row, cell.column): cell for cell in found})
 
 
@@ -152,6 +152,6 @@ def _failures_planned() -> Iterator[Place]:
             yield from ((f"{failure.name}, {backend}", question) for question in UNHARMED)
 
 
-def _failure(line: failure_matrix.Line, cell: failure_matrix.Answer) -> Cell:
+def _failure(line: failure_matrix.Line, cell: failure_matrix.Cell) -> Cell:
     kind = "wrong" if cell.kind == "other" else cell.kind
     return Cell(f"{line.failure}, {line.backend}", cell.question, kind, cell.word, line.case, cell.summary)
