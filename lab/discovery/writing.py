@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lab import bench_state
-from lab.bench import open_bench
+from lab.bench import open_bench, prepared
 from lab.discovery.files import exporter_text, target_text
 from lab.discovery.machine import Machine, at, of
 from lab.discovery.sorting import Discovery, sorted_out
@@ -18,6 +18,7 @@ from lab.drivers.agent import HostAgent
 from lab.drivers.endpoint import Endpoint
 from lab.drivers.ssh import HostConnection
 from lab.errors import LabUsageError
+from lab.host_reach import attached
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,31}")
 
@@ -99,9 +100,10 @@ def _name_of(where: Endpoint, survey: dict[str, Any]) -> str:
 
 @contextmanager
 def _host(target: Path) -> Iterator[HostConnection]:
-    if (up := bench_state.find(target.stem)) is not None:
-        with HostConnection(up.endpoint) as host:
-            yield host
-    else:
+    """As it is now; a virtual bench that is not up is powered on for it."""
+    if prepared(target).virtual is not None and bench_state.find(target.stem) is None:
         with open_bench(target) as bench:
             yield bench.connection
+    else:
+        with attached(target) as connection:
+            yield connection

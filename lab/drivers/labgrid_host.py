@@ -238,6 +238,15 @@ class BenchHost(Driver):
             "it would be a lab.drivers.screen.Screen"
         )
 
+    @property
+    def machine_words(self) -> str:
+        """How a real host is known: user, address, port, and the end of its key; "" for a virtual one."""
+        if isinstance(self.machine, VirtualBenchDriver):
+            return ""
+        service: NetworkService = self.machine
+        key = self.pinned.host_key.split()[1][-12:] if self.pinned else "no key"
+        return f"{service.username}@{service.address}:{service.port} {key}"
+
     def _endpoint(self) -> Endpoint:
         if isinstance(self.machine, VirtualBenchDriver):
             return self.machine.ready_endpoint()

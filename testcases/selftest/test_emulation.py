@@ -32,7 +32,7 @@ DESCRIBED = Described(
         "RedfishBmc": {"url": "https://127.64.1.2:8443", "username": "admin", "password_file": "/f/password"}
     },
     serial=4001,
-    functions={"nic": "0000:01:00.0", "nvme": "0000:02:00.0"},
+    functions={"nic": {"bdf": "0000:01:00.0"}, "nvme": {"bdf": "0000:02:00.0"}},
     far_ssh=2223,
     far_key=KEY,
 )
