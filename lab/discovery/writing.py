@@ -83,12 +83,13 @@ def _written(
     texts = {target: target_text(name, found, machine, how, today)}
     if not machine.is_virtual:
         texts[exporter] = exporter_text(name, found, machine, how, today)
+    partial = {path: path.with_suffix(".partial") for path in texts}
     for path, text in texts.items():
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        partial.write_text(text)
-        partial.replace(path)
-    target_file.load(target)
+        partial[path].write_text(text)
+    target_file.load(partial[target])  # before it takes the place of one that is good
+    for path in texts:
+        partial[path].replace(path)
     return Written(name, found, target, exporter if exporter in texts else None)
 
 
