@@ -142,7 +142,9 @@ class Bench:
     def facts(self) -> dict[str, Any]:
         """What a run record says about the bench: name, kind, acceleration, seconds of each boot phase."""
         if self.virtual is None:
-            return {"name": self.name, "kind": "hardware"}
+            # an emulated host must not pass for metal, however it is reached: its processor says what it is
+            under = self.connection.run(["grep", "-qw", "hypervisor", "/proc/cpuinfo"]).returncode == 0
+            return {"name": self.name, "kind": "machine under a hypervisor" if under else "hardware"}
         chosen = self.virtual.acceleration
         facts = {"name": self.name, "kind": "virtual", "boot_phases_s": dict(self.virtual.vm.phases)}
         return facts | ({"acceleration": chosen.name, "acceleration_reason": chosen.reason} if chosen else {})

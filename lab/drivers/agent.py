@@ -251,6 +251,10 @@ class HostAgent(Lending, Making, HandingOver):
         """See lab/agents/host/trace.py."""
         self.link.call("watch_trace", update=update, events=events, gaps=gaps)
 
+    def calm(self, on: bool) -> None:
+        """Read QEMU's lines and the kernel's events now and then, or at once again."""
+        self.link.call("calm", on=on)
+
     def unwatch_trace(self, update: int) -> dict[str, Any]:
         """{counts, lost}"""
         return self._dict("unwatch_trace", update=update)

@@ -64,7 +64,7 @@ class Described:
 
         There the name of an entry is the name of its resource.
         """
-        # a single # begins a statement of Jinja there
+        # it is a Jinja template whose statements begin with one #
         lines = ["## An emulated host for labgrid-exporter: `python -m lab.emulation` wrote this.", ""]
         lines.append(f"{place}:")
         for resource in self.resources():

@@ -15,6 +15,12 @@ from lab.errors import BenchError, LabUsageError
 EXAMPLE = (Path(__file__).resolve().parents[2] / "targets/example-host.yaml").read_text()
 
 
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The health of these hosts is nobody else's."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @pytest.fixture
 def dead_bench(tmp_path: Path) -> Path:
     """A target file whose host refuses connections."""

@@ -64,6 +64,12 @@ class Connection:
     def close(self) -> None: ...
 
 
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The health of these hosts is nobody else's."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A bench with power, whose host refuses connections."""
@@ -74,7 +80,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
         "- BenchHost: {}", "- RememberingPower: {}\n      - BenchHost: {connect_timeout_s: 0.1}"
     )
     path = tmp_path / "real.yaml"
-    path.write_text(text.replace("BenchStrategy: {}", "BenchStrategy: {boot_timeout_s: 0.2}"))
+    path.write_text(text.replace("boot_timeout_s: 600", "boot_timeout_s: 0.2"))
     monkeypatch.setattr("lab.drivers.ssh_connect.paramiko.PKey.from_path", lambda path: None)
     return prepared(path)
 
@@ -103,6 +109,8 @@ def test_a_silent_host_is_power_cycled_and_tried_once_more_then_broken(bench: Be
     assert power(bench).done == ["cycle"]
     with pytest.raises(BenchError, match="failed 2 times"):
         bench.ready()
+    with pytest.raises(BenchError, match="in quarantine"):
+        bench.ready()
     assert power(bench).done == ["cycle"]
     assert bench.strategy.broken is None  # what labgrid's plugin looks at to skip
 
@@ -120,6 +128,18 @@ def test_a_host_that_answers_keeps_its_power(bench: Bench, monkeypatch: pytest.M
     bench.ready()
     bench.ready()
     bench.off()
+    assert power(bench).done == []
+
+
+def test_a_dead_bmc_is_no_reason_not_to_use_a_host_that_answers(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dead() -> bool:
+        raise BenchError("the BMC does not answer")
+
+    monkeypatch.setattr(power(bench), "get", dead)
+    answering(monkeypatch)
+    bench.ready()
     assert power(bench).done == []
 
 
