@@ -139,6 +139,7 @@ def test_a_run_about_something_else_has_no_page(run: Path) -> None:
         assert wanted(run, matrices(run)) is is_wanted
     (run / "run.json").write_text(json.dumps({"cases": [], "suite": None}))
     assert add_page(run) == [] and not (run / "matrices").exists()
+    assert add_page(run / "nowhere") == []
 
 
 def test_the_suite_holds_what_obtains_each_cell() -> None:
