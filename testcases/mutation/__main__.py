@@ -15,7 +15,9 @@ from . import explained, trial
 from .mutants import KILLED, ROOT, SURVIVED, UNTESTED, Module, Mutant, cache_folder, digest, modules, write
 from .trial import Trial
 
-TESTS = ("testcases/selftest/test_checker*.py", "testcases/selftest/test_core*.py")
+TESTS = tuple(
+    f"testcases/selftest/test_{name}.py" for name in ("checker*", "core*", "pause_phases", "report_measure")
+)
 QUICK: tuple[str, ...] = ("--noconftest", "-qq", "-p", "no:cacheprovider", "--hypothesis-seed=0")
 QUICK += ("-o", "tmp_path_retention_policy=none", "-k", "not ten_million")
 """Self-tests of the checkers need no plug-in of the lab; those of speed are no test of what is right."""
