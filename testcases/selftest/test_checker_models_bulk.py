@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from lab.checkers import chardev_grade, mappings_kept, pages_stayed_pinned
 from lab.checkers.pauses import table_pause
+from lab.checkers.tables import Times
 from lab.checkers.updates import updates
 from lab.columns import BLOCKS
 from lab.timeline import Timeline
@@ -80,7 +81,7 @@ def test_a_pause_is_the_longest_gap_that_touches_the_update(steps_ms: list[int],
     start_ms, end_ms = INVOKE - 100 - 1, OK + 1000 + 1
     gaps = [b - a for a, b in pairwise(times) if b > start_ms and a < end_ms]
     with recorded(story, LINES) as timeline:
-        found = table_pause(timeline, updates(timeline)[0], "host", LINES, "lines")
+        found = table_pause(Times(timeline), updates(timeline)[0], "host", LINES, "lines")
     if times[0] > start_ms or times[-1] < end_ms:
         assert found is None
         return
