@@ -50,10 +50,11 @@ class GuestPauseBelow:
         columns = whole(found, timeline, sign.table)
         if columns is None:
             return found.verdict()
-        if not ascending(columns["t_ns"]):
+        times = Times(timeline)
+        if times.of(sign.table) is None:
             found.gap(f"the {sign.clock} clock runs backwards in its own record")
             return found.verdict()
-        received, times = counts(columns["epoch"]), Times(timeline)
+        received = counts(columns["epoch"])
         for update in done:
             epoch = fresh_epoch(found, timeline, update)
             if epoch is not None and not received[epoch]:

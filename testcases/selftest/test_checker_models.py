@@ -6,6 +6,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ from .story import MS, Story
 from .timelines import AFTER, EPOCH, INVOKE, OK, healthy
 
 FAIL, UNKNOWN, PASS = Outcome.FAIL, Outcome.UNKNOWN, Outcome.PASS
-quickly = settings(max_examples=150, deadline=None)
+quickly = settings(max_examples=100, deadline=None)
 
 
 def told(*events: "tuple[str, Mapping[str, Any]]") -> Timeline:
@@ -47,7 +48,15 @@ WORDS = st.sampled_from(["cpr.invoke", "cpr.ok", "cpr.fail", "cpr.info", "cpr.pr
 @given(st.lists(st.tuples(WORDS, st.integers(1, 4)), max_size=14))
 @quickly
 def test_updates_are_those_that_one_who_reads_on_would_tell(words: list[tuple[str, int]]) -> None:
-    timeline = told(*((kind, {"number": n} if kind == "epoch" else {}) for kind, n in words))
+    # an update that is not numbered has the number of its place
+    fields = {"epoch": "number", "cpr.invoke": "update"}
+    unnumbered = ("cpr.invoke", 4)
+    timeline = told(
+        *(
+            (kind, {fields[kind]: n} if kind in fields and (kind, n) != unnumbered else {})
+            for kind, n in words
+        )
+    )
     found: list[list[Any]] = []  # invoke, how it ended, where, the first fresh epoch after it
     seen: set[int] = set()
     for index, (kind, number) in enumerate(words):
@@ -62,6 +71,8 @@ def test_updates_are_those_that_one_who_reads_on_would_tell(words: list[tuple[st
             seen.add(number)
     ours = updates(timeline)
     assert [(u.invoke.index, u.outcome, u.end and u.end.index) for u in ours] == [tuple(f[:3]) for f in found]
+    invokes = [n for kind, n in words if kind == "cpr.invoke"]
+    assert [u.number for u in ours] == [n if n < 4 else place for place, n in enumerate(invokes, 1)]
     assert [u.until for u in ours] == [*(f[0] for f in found[1:]), len(words)][: len(found)]
     for update, (_, _, ended, epoch, _) in zip(ours, found, strict=True):
         if ended is not None:
@@ -142,6 +153,34 @@ def test_a_clock_is_steady_if_no_two_comparisons_are_far_apart(made: list[tuple[
     found = Findings("c")
     assert steady(found, Timeline(tuple(events)), "s") == (not jumps)
     assert ("jumped" in found.verdict().summary) == jumps
+
+
+ERRORS_MS = [(None, None), (3, None), (None, 5), (3, 5)]
+
+
+@pytest.mark.parametrize("errors_ms", ERRORS_MS)
+@pytest.mark.parametrize("beyond_ns, jumps", [(0, False), (1, True)])
+def test_a_clock_may_drift_and_be_read_late_and_no_more(
+    errors_ms: tuple[int | None, int | None], beyond_ns: int, jumps: bool
+) -> None:
+    allowed_ns = (sum(error or 0 for error in errors_ms) + 50) * MS + 20_000 * MS * 500 // 1_000_000
+    events = [
+        Event(n, n * 20_000 * MS, "clock.sync", {"source": "s", "offset_ns": n * (allowed_ns + beyond_ns)})
+        for n in range(2)
+    ]
+    for event, error in zip(events, errors_ms, strict=True):
+        if error is not None:
+            assert isinstance(event.data, dict)
+            event.data["error_ns"] = error * MS
+    found = Findings("c")
+    assert steady(found, Timeline(tuple(events)), "s") is not jumps
+
+
+def test_a_comparison_without_an_error_is_exact() -> None:
+    timeline = told(("clock.sync", {"source": "s", "offset_ns": 7}))
+    assert to_source(timeline, "s", 10) == (3, 0)
+    assert to_controller(timeline, "s", 3) == (10, 0)
+    assert to_source(Timeline(()), "controller", 10) == (10, 0)
 
 
 # -- page frames, interrupts, the guest, growth
