@@ -167,8 +167,29 @@ def test_the_worst_wins(outcomes: list[Outcome], expected: Outcome) -> None:
 def test_what_did_not_pass_is_said_with_its_evidence() -> None:
     with pytest.raises(AssertionError, match=r"^FAIL x: because \[events 1, 2\]\nUNKNOWN x: because"):
         raise_for([verdict(PASS), verdict(FAIL), verdict(UNKNOWN)])
-    with pytest.raises(Inconclusive, match="nothing was judged"):
+    with pytest.raises(Inconclusive, match=r"^nothing was judged$"):
         raise_for([])
+    assert str(Verdict("x", PASS, "because")) == "PASS x: because"
+
+
+def test_a_verdict_is_written_down_whole() -> None:
+    written = {"checker": "x", "outcome": "FAIL", "summary": "because", "evidence": [1, 2]}
+    assert verdict(FAIL).as_json() == written
+
+
+def test_checkers_are_given_the_timeline() -> None:
+    timeline, seen = Timeline(()), list[Timeline]()
+
+    def looks(given: Timeline) -> Verdict:
+        seen.append(given)
+        return verdict(PASS)
+
+    judge(timeline, [looks, looks])
+    assert [one is timeline for one in seen] == [True, True]
+
+
+def test_a_recorder_makes_the_folders_it_needs(tmp_path: Path) -> None:
+    assert Timeline.load(recorded(tmp_path / "run" / "case")).events
 
 
 def test_a_crashed_checker_is_unknown_and_hides_nobody() -> None:
