@@ -1,6 +1,8 @@
 """The core: timeline, verdict, columns."""
 
+import errno
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -186,6 +188,23 @@ def test_checkers_are_given_the_timeline() -> None:
 
     judge(timeline, [looks, looks])
     assert [one is timeline for one in seen] == [True, True]
+
+
+def test_what_cannot_be_written_is_told_and_nothing_after_it(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "timeline.jsonl")
+    assert recorder.failure is None
+    assert recorder.record("a") == 0
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, recorder.fileno())
+    os.close(full)
+    assert recorder.record("b") == -1
+    first = recorder.failure
+    assert first is not None and first.errno == errno.ENOSPC
+    assert recorder.record("c") == -1
+    recorder.close()  # which tries once more to write what it holds
+    assert recorder.failure is first
+    assert recorder.record("d") == -1
+    assert [event.kind for event in Timeline.load(recorder.path).events] == ["a"]
 
 
 def test_a_recorder_makes_the_folders_it_needs(tmp_path: Path) -> None:
