@@ -117,7 +117,11 @@ def test_a_time_goes_by_the_comparison_next_to_it(
         Event(i, at, "clock.sync", {"source": "s", "offset_ns": offset, "error_ns": error})
         for i, (at, offset, error) in enumerate(syncs)
     )
-    timeline = Timeline(events)
+    # what is said of another clock must not matter
+    others = (
+        Event(len(events) + i, e.t_ns, e.kind, {"source": "o", "offset_ns": 5}) for i, e in enumerate(events)
+    )
+    timeline = Timeline((*events, *others))
     if not syncs:
         assert to_source(timeline, "s", t) is None
         assert span(timeline, "s", t, t) is None
