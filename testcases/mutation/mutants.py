@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHECKERS = ("accounting", "benign", "findings", "unpromised")
 """Those of which every mutant was tried; `python -m testcases.mutation WORD` tries those of any other one."""
 SOURCES = (*(f"lab/checkers/{name}.py" for name in CHECKERS), "lab/timeline.py", "lab/verdict.py")
-KILLED, SURVIVED, UNTESTED, HUNG = "killed", "survived", "no test runs it", "ran for ever"
+KILLED, SURVIVED, UNTESTED, HUNG = "killed", "survived", "no test runs it", "crashed or hung"
 _NUMBERED = re.compile(r"x(?:_|ǁ\w+ǁ)(\w+?)__mutmut_\w+")
 
 
