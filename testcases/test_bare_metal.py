@@ -82,6 +82,29 @@ def _children(pid: int) -> list[str]:
 
 
 @pytest.mark.nightly
+def test_it_is_provisioned_checked_and_brought_back(tmp_path: Path) -> None:
+    """Kexec into the bench image in RAM: every file is compared; then a reset, and its own disk again."""
+    told: list[str] = []
+    with (
+        emulated_host(tmp_path / "metal", "--far", "loop") as target,
+        open_bench(target, log_dir=tmp_path) as bench,
+    ):
+        asked = bench_image()
+        own = bench.connection.check(["cat", "/proc/cmdline"])
+        found = provision(bench, asked, told.append)
+        assert found["digest"] == asked.root.digest and found["files"] > 1000 and not found["wrong"]
+        assert "ext4" not in found["root"]
+        assert "/dev/vda" not in bench.connection.check(["cat", "/proc/mounts"])
+        assert bench.connection.check(["hostname"]) == "bench\n"
+        bench.connection.check(["rm", "/usr/bin/fio"])
+        with HostAgent(bench.connection) as agent:
+            assert agent.provisioned()["wrong"] == ["usr/bin/fio"]
+        back(bench, told.append)
+        assert bench.connection.check(["cat", "/proc/cmdline"]) == own
+        assert "/dev/vda / ext4" in bench.connection.check(["cat", "/proc/mounts"])
+
+
+@pytest.mark.nightly
 def test_a_wedged_host_is_power_cycled_and_used(bench: Bench) -> None:
     """Its kernel hangs, its ssh is silent: what was begun is an error, and the next case gets a host."""
     before = bench.connection.check(BOOT_ID)
@@ -106,29 +129,6 @@ def test_ipmi_switches_it_and_carries_its_console(tmp_path: Path) -> None:
         bench.ready()
         assert bench.connection.check(BOOT_ID) != before
         wait_until(lambda: b"Kernel panic" in log.read_bytes(), 20.0, "why it hung, on its console")
-
-
-@pytest.mark.nightly
-def test_it_is_provisioned_checked_and_brought_back(tmp_path: Path) -> None:
-    """Kexec into the bench image in RAM: every file is compared; then a reset, and its own disk again."""
-    told: list[str] = []
-    with (
-        emulated_host(tmp_path / "metal", "--far", "loop") as target,
-        open_bench(target, log_dir=tmp_path) as bench,
-    ):
-        asked = bench_image()
-        own = bench.connection.check(["cat", "/proc/cmdline"])
-        found = provision(bench, asked, told.append)
-        assert found["digest"] == asked.root.digest and found["files"] > 1000 and not found["wrong"]
-        assert "ext4" not in found["root"]
-        assert "/dev/vda" not in bench.connection.check(["cat", "/proc/mounts"])
-        assert bench.connection.check(["hostname"]) == "bench\n"
-        bench.connection.check(["rm", "/usr/bin/fio"])
-        with HostAgent(bench.connection) as agent:
-            assert agent.provisioned()["wrong"] == ["usr/bin/fio"]
-        back(bench, told.append)
-        assert bench.connection.check(["cat", "/proc/cmdline"]) == own
-        assert "/dev/vda / ext4" in bench.connection.check(["cat", "/proc/mounts"])
 
 
 @pytest.mark.nightly
