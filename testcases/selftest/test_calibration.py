@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from lab.calibration.bound import in_words, rate_below
 from lab.calibration.certificate import certificate, header, issue, place, rests_on, standing
 from lab.calibration.matrix import Row, of_run, together
-from lab.cli.calibrate import left_to_do, status
+from lab.cli.calibrate import calibrate, left_to_do, status
+from lab.cli.run import Ran
 from lab.errors import LabUsageError
 from lab.faults import wrapper
 from lab.faults.catalogue import FAULTS, chosen
@@ -100,7 +103,8 @@ def run_of(folder: Path, cases: list[tuple[str, dict[str, Any], Said]]) -> Path:
         ]
         (case / "verdicts.json").write_text(json.dumps(rows))
         status = "passed" if all(o is PASS for o in said.values()) else "failed"
-        told.append({"nodeid": f"t::{number}", "folder": case.name, "status": status, "reason": ""})
+        reason = f"BenchError: {data['breaks']}" if data.get("breaks") else ""
+        told.append({"nodeid": f"t::{number}", "folder": case.name, "status": status, "reason": reason})
     record: dict[str, Any] = {"bench": {"name": "virtual"}, "versions": {"qemu_new": "11.1.3"}}
     record |= {"run_id": folder.name, "end": "2026-11-24T03:00:00.000+00:00", "commit": "abc", "cases": told}
     (folder / "run.json").write_text(json.dumps(record))
@@ -253,6 +257,45 @@ def test_a_certificate_holds_every_fault_and_the_bound(
         | {"missed": [], "blamed": []}
     ]
     assert in_words(written["bound"]).startswith("0 of 1 clean runs were not green: fewer than 95.0%")
+
+
+def test_the_command_goes_on_where_it_was_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pieces of all faults make a certificate; what was judged in one is not planted in the next."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("lab.cli.calibrate.prepare_images", lambda bench: None)
+    monkeypatch.setattr("lab.cli.run.make_report", lambda folder: None)
+    asked: list[list[str]] = []
+
+    def record_run(runs_dir: Path, bench: Path, cases: list[str], options: list[str], tell: Any) -> Ran:
+        faults, clean = options[1].split(","), int(options[3])
+        asked.append(faults)
+        ran = faults[:20]  # interrupted by then
+        planted = [("calibration.fault", FAULTS[name].expected(name), _as_expected(name)) for name in ran]
+        runs = [("calibration.clean", {"number": n}, {"dma": PASS}) for n in range(clean)]
+        folder = run_of(tmp_path / f"run{len(asked)}", [*planted, *(runs if ran == faults else [])])
+        return Ran(folder, 0, interrupted=ran != faults)
+
+    monkeypatch.setattr("lab.cli.run.record_run", record_run)
+    application = typer.Typer()
+    application.command()(calibrate)
+    pieces = -(-len(FAULTS) // 20)
+    for number in range(1, pieces + 1):
+        resume = ["--resume", str(tmp_path / f"run{number - 1}")] if number > 1 else []
+        done = CliRunner().invoke(application, ["--clean", "3", *resume])
+        last = number == pieces
+        assert done.exit_code == (0 if last else 130), done.output
+        assert ("still to be planted" in done.output) is not last
+    assert [name for piece in asked for name in piece[:20]] == list(FAULTS)
+    held = json.loads(place("virtual").read_text())
+    assert held["passed"] and len(held["faults"]) == len(FAULTS) and len(held["runs"]) == pieces
+    assert held["bound"]["clean_runs"] == 3 and not held["missing"]
+
+
+def _as_expected(name: str) -> Said:
+    fault = FAULTS[name]
+    return dict.fromkeys(fault.refutes, FAIL) | dict.fromkeys(fault.unknown, UNKNOWN)
 
 
 def test_a_calibration_that_failed_is_no_ground_to_stand_on(
