@@ -16,6 +16,7 @@ from lab.cli.calibrate import calibrate
 from lab.cli.run import Ran
 from lab.errors import LabUsageError
 from lab.faults.catalogue import FAULTS
+from lab.record.validate import problems
 from lab.report.html import environment
 from lab.run_record import commit_of, now
 
@@ -116,6 +117,8 @@ def test_the_command_goes_on_where_it_was_interrupted(
     held = json.loads(place("virtual").read_text())
     assert held["passed"] and len(held["faults"]) == len(FAULTS) and len(held["runs"]) == pieces
     assert held["bound"]["clean_runs"] == 3 and not held["missing"]
+    for number in range(1, pieces + 1):
+        assert not [p for p in problems(tmp_path / f"run{number}") if "calibration.json" in p]
 
 
 def _as_expected(name: str) -> Said:
