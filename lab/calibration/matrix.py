@@ -151,7 +151,9 @@ def together(runs: Sequence[Path], wanted: Sequence[str] = ()) -> Calibration:
     Raises:
         LabUsageError: as `of_run`; or they are not of one lab, bench and QEMU, and prove nothing together.
     """
-    stands = {str(run): _stands_for(read_run(run)) for run in runs}
+    # one that never got as far as a guest knows of no versions, and judged nothing
+    begun = {str(run): record for run in runs if (record := read_run(run))["versions"]}
+    stands = {name: _stands_for(record) for name, record in begun.items()}
     for name, of in stands.items():
         if of != (first := next(iter(stands.values()))):
             raise LabUsageError(f"{name} is of {of}, not of {first}: calibrate anew, without --resume")

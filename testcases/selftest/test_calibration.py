@@ -141,6 +141,8 @@ def test_runs_of_different_labs_are_not(tmp_path: Path) -> None:
     (runs[1] / "run.json").write_text(json.dumps(record | {"commit": "def"}))
     with pytest.raises(LabUsageError, match=r"/b is of lab def, .*, not of lab abc, bench virtual, qemu_new"):
         together(runs)
+    (runs[1] / "run.json").write_text(json.dumps(record | {"commit": "def", "versions": {}}))
+    assert together(runs).judged == {"drop"}, "the other one never had a guest"
 
 
 def test_what_was_judged_is_not_done_again(tmp_path: Path) -> None:
