@@ -70,6 +70,11 @@ class Row:
         return (self.said(Outcome.FAIL) - self.expected) | (self.said(Outcome.UNKNOWN) - unknown)
 
     @property
+    def judged(self) -> bool:
+        """Whether it is known if it was caught: what breaks a case must do so at once."""
+        return bool(self.verdicts or self.breaks)
+
+    @property
     def caught(self) -> bool:
         """Whether exactly the right checkers turned, where that can be asked for."""
         if self.breaks:
@@ -135,7 +140,7 @@ class Calibration:
     @property
     def judged(self) -> set[str]:
         """The faults of which it is known whether they were caught."""
-        return {row.name for row in self.rows if row.verdicts or row.breaks}
+        return {row.name for row in self.rows if row.judged}
 
     @property
     def checkers(self) -> list[str]:
@@ -161,7 +166,7 @@ def together(runs: Sequence[Path], wanted: Sequence[str] = ()) -> Calibration:
     rows: dict[str, Row] = {}
     for row in (row for one in found for row in one.rows):
         before = rows.get(row.name)
-        if before is None or not (before.verdicts or before.breaks) or (before.caught and not row.caught):
+        if before is None or (row.judged and (not before.judged or not row.caught)):
             rows[row.name] = row
     missing = [name for name in wanted if name not in rows]
     return Calibration(list(rows.values()), [outcome for one in found for outcome in one.clean], missing)

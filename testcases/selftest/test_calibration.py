@@ -119,11 +119,19 @@ def test_a_calibration_passes_by_faults_and_clean_runs(
     [
         ([CAUGHT], [CLEAN], True, []),
         ([UNJUDGED], [CAUGHT, CLEAN], True, []),
+        ([CAUGHT], [UNJUDGED, CLEAN], True, []),
         ([CAUGHT], [ONCE_MORE, CLEAN], False, []),
         ([ONCE_MORE], [CAUGHT, CLEAN], False, []),
         ([CLEAN], [CLEAN], True, ["drop"]),
     ],
-    ids=["in pieces", "broken, then caught", "caught, then missed", "missed, then caught", "never planted"],
+    ids=[
+        "in pieces",
+        "broken, then caught",
+        "caught, then broken",
+        "caught, then missed",
+        "missed, then caught",
+        "never planted",
+    ],
 )
 def test_runs_of_one_calibration_are_taken_together(
     tmp_path: Path, one: list[Any], other: list[Any], caught: bool, missing: list[str]
