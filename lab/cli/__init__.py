@@ -66,6 +66,7 @@ def application(first: list[str]) -> typer.Typer:
         doctor,
         hosts,
         images,
+        lab,
         pause,
         places,
         preflight,
@@ -96,6 +97,7 @@ def application(first: list[str]) -> typer.Typer:
     app.command("places")(places.places)
     app.command("preflight")(preflight.preflight)
     app.command("provision")(provision.provision)
+    app.add_typer(lab.app, name="lab", help="A whole lab on this machine: to see it, and to measure it.")
     app.add_typer(images.app, name="images", help="What the virtual bench is made of: build, list, clean.")
     app.add_typer(_bench(first), name="bench", help="A bench that stays up, to try things by hand.")
     return app

@@ -8,7 +8,8 @@ from rich.markup import escape
 
 from lab.cli import exit_status
 from lab.cli.console import answer, print_json
-from lab.cli.run import DEFAULT_BENCH, Live, prepare_images
+from lab.cli.live import Live
+from lab.cli.run import DEFAULT_BENCH, prepare_images
 from lab.errors import LabUsageError
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def calibrate(
     """
     from lab.calibration.certificate import certificate, issue, rests_on
     from lab.calibration.matrix import together
-    from lab.cli.run import make_report, new_folder, record_run
+    from lab.cli.recording import new_folder, record_run
+    from lab.cli.run import make_report
     from lab.drivers.target_file import is_virtual
     from lab.faults.catalogue import FAULTS, chosen
     from lab.report.calibration_page import add_page

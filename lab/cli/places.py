@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from lab.places.rent import Asked, Rented
     from lab.places.turn import Waiting
 
+_INTERRUPTED = 2
+"""pytest's exit status after it was interrupted, and tore down."""
+
 Coordinator = Annotated[
     str, typer.Option(help="The labgrid coordinator; else LG_COORDINATOR.", metavar="HOST:PORT")
 ]
@@ -57,7 +60,7 @@ class Host(Protocol):
     def target(self) -> Path: ...
     @property
     def permit_fd(self) -> int | None: ...
-    def ended(self, pytest_status: int) -> None: ...
+    def ended(self, pytest_status: int, folder: Path) -> None: ...
     def require(self) -> None: ...
 
 
@@ -113,7 +116,7 @@ class _Own:
     def __init__(self, target: Path) -> None:
         self.target = target
 
-    def ended(self, pytest_status: int) -> None:
+    def ended(self, pytest_status: int, folder: Path) -> None:
         pass
 
     def require(self) -> None:
@@ -127,14 +130,25 @@ class _OfTheLab:
         self._rented = rented
         self.target, self.permit_fd = rented.target, rented.permit_fd
 
-    def ended(self, pytest_status: int) -> None:
-        """A pytest that was not killed tore down, which gives the host back."""
-        if pytest_status >= 0:
-            self._rented.given_back()
+    def ended(self, pytest_status: int, folder: Path) -> None:
+        """A pytest that ended in order and had no trouble with its host tore down, which gives it back."""
+        self._rented.ended(trouble(pytest_status, folder))
 
     def require(self) -> None:
         """Raise LeaseLost if the run was ended for it."""
         self._rented.holding.require()
+
+
+def trouble(pytest_status: int, folder: Path) -> str:
+    """What makes one doubt that a run gave its host back; "" if nothing does."""
+    from lab.run_record import read_run
+
+    if pytest_status < 0:
+        return "its run was killed"
+    if pytest_status == _INTERRUPTED or not (folder / "run.json").exists():
+        return ""
+    broken = [case for case in read_run(folder)["cases"] if case["status"] == "broken"]
+    return f"a case was broken: {broken[0]['reason']}" if broken else ""
 
 
 def waiting_words(waiting: "Waiting") -> str:

@@ -177,7 +177,7 @@ class Coordinator:
         except grpc.RpcError as error:
             code, words = error.code(), error.details()
             if code in _GONE or "does not have a valid session" in words:
-                raise Gone(f"the coordinator {self.address} does not answer {method}: {words}") from None
+                raise Gone(f"the coordinator {self.address} did not answer {method}: {words}") from None
             raise Denied(f"the coordinator {self.address} refused: {words}") from None
 
     def _require_alive(self) -> None:

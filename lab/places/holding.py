@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from lab.errors import BenchError
@@ -64,14 +64,19 @@ class Holding:
         self.require()
         self._coordinator.tag(self.place.name, {in_use_key(holder): "" for holder in holders})
 
-    def end(self) -> None:
-        """Let go of the place; if the coordinator is gone, or it is lost, the lease's end does that."""
+    def end(self, tags: Mapping[str, str]) -> None:
+        """Let go of the place; if the coordinator is gone, or it is lost, the lease's end does that.
+
+        tags: are set before
+        """
         self._ending.set()
         self._heart.join()
         if not self._why:
             with suppress(BenchError):
                 if not self._coordinator.alive:
                     self._coordinator.reopen(self._terms.beat_s)
+                if tags:
+                    self._coordinator.tag(self.place.name, tags)
                 self._coordinator.release(self.place.name, self._coordinator.name)
 
     def _beat(self) -> None:

@@ -124,6 +124,13 @@ def exporter(address: str, name: str, groups: Groups, folder: Path) -> Iterator[
     folder.mkdir(parents=True, exist_ok=True)
     offered = folder / f"{name}.yaml"
     offered.write_text(yaml.safe_dump(dict(groups)), encoding="utf-8")
+    with exporter_of(address, name, offered, folder) as program:
+        yield program
+
+
+@contextmanager
+def exporter_of(address: str, name: str, offered: Path, folder: Path) -> Iterator[Program]:
+    """An exporter that offers what is in its file."""
     options = ("-c", address, "-n", name, "--hostname", "127.0.0.1", str(offered))
     program = Program(name, ("labgrid.remote.exporter", *options), folder)
     try:

@@ -7,7 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from lab.errors import BenchError
+from lab.health import Event, State, Store
+from lab.places import health
 from lab.places.coordinator import Coordinator
 from lab.places.giveback import give_back
 from lab.places.holding import Holding
@@ -15,7 +16,6 @@ from lab.places.lease import LEASE_S, Terms, Watch, holder_name, now_s
 from lab.places.permit import Permit
 from lab.places.target import write_target
 from lab.places.turn import Tell, take_turn
-from lab.places.view import HEALTH, HEALTH_REASON, Place
 
 Say = Callable[[str], None]
 
@@ -46,11 +46,24 @@ class Rented:
     holding: Holding
     target: Path
     permit_fd: int
+    say: Say
 
-    def given_back(self) -> None:
-        """The run gave the host back; without this word whoever comes next does it first."""
-        if not self.holding.lost:
-            self.holding.mark_given_back([self.holding.name])
+    def ended(self, trouble: str) -> None:
+        """The run is over; without this word whoever comes next gives the host back first.
+
+        trouble: what makes one doubt that it gave the host back itself; "" if nothing
+
+        Raises:
+            BenchError: the host could not be given back; it is quarantined.
+        """
+        if self.holding.lost:
+            return
+        if trouble:
+            name = self.holding.place.name
+            Store().happened(name, Event.USE_FAILED, trouble)
+            self.say(f"looking after {name}, as {trouble}")
+            self.say(f"{name} is given back: {give_back(self.target, cycle=False)}")
+        self.holding.mark_given_back([self.holding.name])
 
 
 @contextmanager
@@ -68,17 +81,18 @@ def rented(asked: Asked, run_id: str, template: Path, folder: Path, tell: Tell, 
     name = holder_name(socket.gethostname(), getpass.getuser(), run_id, asked.terms)
     with Permit() as permit, Coordinator(asked.address, name) as coordinator:
         taken = take_turn(coordinator, asked.wanted, watch, tell, asked.limit_s)
-        holding = Holding(coordinator, taken.place, taken.asked_s, asked.terms, permit)
+        place = taken.place
+        holding = Holding(coordinator, place, taken.asked_s, asked.terms, permit)
         try:
-            say(f"place {taken.place.name} is ours")
-            view = coordinator.view
-            target = write_target(taken.place.name, view.resources(taken.place), template, folder)
+            say(f"place {place.name} is ours")
+            health.heed_tag(place)
+            target = write_target(place.name, coordinator.view.resources(place), template, folder)
             _require_stopped(holding, watch, say)
             holding.mark_in_use()
-            _tidied(coordinator, holding, target, say)
-            yield Rented(holding, target, permit.reader)
+            _tidy(holding, target, say)
+            yield Rented(holding, target, permit.reader, say)
         finally:
-            holding.end()
+            holding.end(health.tags(place))
 
 
 def _left_by(holding: Holding) -> Mapping[str, str]:
@@ -97,19 +111,9 @@ def _require_stopped(holding: Holding, watch: Watch, say: Say) -> None:
         holding.pause(left_s)
 
 
-def _tidied(coordinator: Coordinator, holding: Holding, target: Path, say: Say) -> None:
-    """Give the host back in the place of those who did not."""
-    if not (left_by := _left_by(holding)):
-        return
-    try:
-        say(f"giving {holding.place.name} back: {give_back(target)}")
-    except BenchError as error:
-        holding.require()
-        quarantine(coordinator, holding.place, f"could not be given back: {error}")
-        raise
-    holding.mark_given_back(left_by)
-
-
-def quarantine(coordinator: Coordinator, place: Place, reason: str) -> None:
-    """Hand it out to nobody any more, until somebody looked at it."""
-    coordinator.tag(place.name, {HEALTH: "quarantined", HEALTH_REASON: reason})
+def _tidy(holding: Holding, target: Path, say: Say) -> None:
+    """Give the host back in the place of those who did not; one that is suspect is looked at."""
+    left_by, name = _left_by(holding), holding.place.name
+    if left_by or Store().read(name).state is State.SUSPECT:
+        say(f"{name} is given back: {give_back(target, cycle=True)}")
+        holding.mark_given_back(left_by)

@@ -11,11 +11,14 @@ from lab.drivers.target_yaml import read
 from lab.errors import BenchError, LabUsageError
 from lab.places.view import Exported
 
-POWER = {
-    "NetworkPowerPort": "NetworkPowerDriver",
-    "PDUDaemonPort": "PDUDaemonDriver",
+DRIVERS = {
+    "RedfishBmc": ("BmcPowerDriver",),
+    "IpmiBmc": ("BmcPowerDriver", "SerialConsole"),
+    "NetworkPowerPort": ("NetworkPowerDriver",),
+    "PDUDaemonPort": ("PDUDaemonDriver",),
+    "NetworkSerialPort": ("SerialConsole",),
 }
-"""What switches a resource that a place has."""
+"""Power and console drivers of what a place has."""
 
 
 def write_target(place: str, resources: Mapping[str, Exported], template: Path, folder: Path) -> Path:
@@ -34,7 +37,7 @@ def write_target(place: str, resources: Mapping[str, Exported], template: Path, 
     except (KeyError, TypeError):
         raise LabUsageError(f"{template}: a target named {target_file.HOST!r} was expected") from None
     host["resources"] = [{one.cls: {"name": name, **one.params}} for name, one in resources.items()]
-    host["drivers"] = _with_power(_listed(host.get("drivers")), resources)
+    host["drivers"] = _completed(_listed(host.get("drivers")), resources)
     path = folder / f"{place}.yaml"
     head = f"# written by cprlab run for place {place}: resources as exported, the rest of {template.name}\n"
     path.write_text(head + yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
@@ -52,11 +55,9 @@ def _listed(drivers: Any) -> list[dict[str, Any]]:
     return list(drivers or [])
 
 
-def _with_power(drivers: list[dict[str, Any]], resources: Mapping[str, Exported]) -> list[dict[str, Any]]:
-    """A place that can be switched is: its power driver comes before who binds it."""
-    classes = {one.cls for one in resources.values()}
+def _completed(drivers: list[dict[str, Any]], resources: Mapping[str, Exported]) -> list[dict[str, Any]]:
+    """A place that can be switched or has a console gets the driver, before those that bind it."""
     named = {name for driver in drivers for name in driver}
-    power: list[dict[str, Any]] = [
-        {POWER[cls]: {}} for cls in sorted(classes & set(POWER)) if POWER[cls] not in named
-    ]
-    return [*power, *drivers]
+    classes = sorted({one.cls for one in resources.values()})
+    missing = dict.fromkeys(name for cls in classes for name in DRIVERS.get(cls, ()) if name not in named)
+    return [*({name: {}} for name in missing), *drivers]

@@ -11,12 +11,14 @@ from dataclasses import dataclass
 from lab.errors import BenchError, LabUsageError
 from lab.places.coordinator import ANSWER_S, Coordinator, Denied
 from lab.places.lease import Watch, now_s
-from lab.places.view import HANDOUT, Place, Reservation, View, own_tags
+from lab.places.view import HANDOUT, HEALTH, HEALTH_REASON, Place, Reservation, View, own_tags
 
 LOOK_S = 5.0
 """How often places are looked at anew, and the reservation is renewed, which ends after 60 s without."""
 NONE_FIT_S = 30.0
 """An exporter that starts anew is back by then."""
+HANGS_S = 9.0
+"""The coordinator waits 10 s for an exporter, and until then answers nobody: no beat either."""
 _REFUSALS = 3
 
 
@@ -150,6 +152,9 @@ class _Turn:
         try:
             self._coordinator.acquire(reservation.place)
         except Denied as error:
+            if now_s() - asked_s > HANGS_S:  # nobody else shall lose as much time with it
+                reason = f"its exporter does not answer: {error}"
+                self._coordinator.tag(reservation.place, {HEALTH: "quarantined", HEALTH_REASON: reason})
             self._refused += 1
             if self._refused == _REFUSALS:
                 raise BenchError(

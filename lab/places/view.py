@@ -17,8 +17,8 @@ HANDOUT = "handout"
 
 BOOKKEEPING = (HEALTH, HEALTH_REASON, HANDOUT)
 
-FIT = "good"
-"""The state of a host that is handed out; so is one without a state, of which nobody said otherwise."""
+FIT = ("good", "suspect", "")
+"""Of these states hosts are handed out; who gets one that is suspect checks it first."""
 
 
 def in_use_key(holder: str) -> str:
@@ -148,7 +148,7 @@ class View:
 
     def why_not(self, place: Place) -> str:
         """Why a place is not handed out, whoever has it; "" if nothing speaks against it."""
-        if place.health not in ("", FIT):
+        if place.health not in FIT:
             return f"{place.health}: {place.tags.get(HEALTH_REASON, 'no reason given')}"
         if not place.matches:
             return "it has no resources: labgrid-client -p NAME add-match EXPORTER/GROUP/*"

@@ -42,7 +42,7 @@ def holding(
         try:
             yield held
         finally:
-            held.end()
+            held.end({})
 
 
 HOLDER = """

@@ -1,5 +1,6 @@
 """Places of a real coordinator with real exporters, on loopback: who gets one, and what ends a lease."""
 
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lab.errors import BenchError, LabUsageError
-from lab.places import local
+from lab.places import local, turn
 from lab.places.coordinator import Coordinator, Gone
 from lab.places.holding import LeaseLost
 from lab.places.local import LocalCoordinator
@@ -82,7 +83,7 @@ def test_who_came_first_is_first(lab: LocalCoordinator, place: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "tags", [{"health": "suspect"}, {"health": "quarantined", "health_reason": "its disk died"}]
+    "tags", [{"health": "maintenance"}, {"health": "quarantined", "health_reason": "its disk died"}]
 )
 def test_a_sick_host_is_not_handed_out(lab: LocalCoordinator, tags: dict[str, str]) -> None:
     with Coordinator(lab.address, "admin/places") as admin:
@@ -118,6 +119,28 @@ def test_a_place_without_exporter_is_not_handed_out(
                 pass
         finally:
             admin.delete_place("dead")
+
+
+def test_an_exporter_that_hangs_costs_one_of_all_its_time(
+    lab: LocalCoordinator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(turn, "NONE_FIT_S", 0.0)
+    with (
+        Coordinator(lab.address, "admin/places") as admin,
+        local.exporter(lab.address, "hanging", NOWHERE, tmp_path) as hanging,
+    ):
+        admin.add_place("hung", ("hanging/bench/*",), {})
+        assert hanging.process
+        hanging.process.send_signal(signal.SIGSTOP)
+        try:
+            with (
+                pytest.raises(BenchError, match="hung: quarantined: its exporter does not answer"),
+                holding(lab.address, "run", {"name": "hung"}),
+            ):
+                pass
+        finally:
+            hanging.process.send_signal(signal.SIGCONT)
+            admin.delete_place("hung")
 
 
 def test_unknown_tags_are_told_at_once(lab: LocalCoordinator, place: str) -> None:
@@ -160,9 +183,9 @@ def test_a_killed_controller_loses_its_place_after_its_lease(lab: LocalCoordinat
 
 def test_a_stopped_controller_finds_its_place_taken(lab: LocalCoordinator, place: str) -> None:
     stopped = holder(lab.address, "stopped", place, 2.0)
-    stopped.send_signal(19)
+    stopped.send_signal(signal.SIGSTOP)
     with holding(lab.address, "next", {"name": place}) as held:
-        stopped.send_signal(18)
+        stopped.send_signal(signal.SIGCONT)
         stopped.communicate(b"")
         held.pause(1.0)  # raises if what the late one said took it away
         with Coordinator(lab.address, "admin/look") as admin:

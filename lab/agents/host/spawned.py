@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..rpc import AgentError, Wire
+from .pace import Pace
 from .qemu_trace import stamped, traced
 from .waiting import wait_until
 
@@ -37,10 +38,12 @@ class Child:
     pid: its own; of a process in a container, `process` only waits for it and passes its end on
     """
 
-    def __init__(self, name: str, process: "subprocess.Popen[bytes]", log: Path, wire: Wire) -> None:
+    def __init__(
+        self, name: str, process: "subprocess.Popen[bytes]", log: Path, wire: Wire, pace: Pace
+    ) -> None:
         self.name, self.process, self.log = name, process, log
         self.pid = process.pid
-        self._wire = wire
+        self._wire, self._pace = wire, pace
         self._ended = threading.Event()
         self._reader = threading.Thread(target=self._read, name=f"{name} output", daemon=True)
         self._reader.start()
@@ -106,6 +109,7 @@ class Child:
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
                     self._say(line)
+                self._pace.rest()
             if rest:
                 self._say(rest)
 
@@ -151,8 +155,8 @@ class Spawner:
     sockets: chardev name -> the agent's end of the socket pair whose other end the process inherited
     """
 
-    def __init__(self, wire: Wire, folder: Path) -> None:
-        self._wire, self._folder = wire, folder
+    def __init__(self, wire: Wire, folder: Path, pace: Pace | None = None) -> None:
+        self._wire, self._folder, self._pace = wire, folder, pace or Pace()
         self.children: dict[int, Child] = {}
         self.sockets: dict[str, socket.socket] = {}
 
@@ -247,7 +251,7 @@ class Spawner:
             pass_fds=fds,
             start_new_session=True,
         )
-        child = Child(name, process, self._folder / f"{name}-{process.pid}.log", self._wire)
+        child = Child(name, process, self._folder / f"{name}-{process.pid}.log", self._wire, self._pace)
         if setpriv:
             # until setpriv has asked for it, the end of the agent would not be the end of the process
             what = f"{name} (pid {process.pid}) is still setpriv"
