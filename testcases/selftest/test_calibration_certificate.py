@@ -13,7 +13,7 @@ from lab.calibration.bound import in_words
 from lab.calibration.certificate import certificate, header, issue, place, rests_on, standing
 from lab.calibration.matrix import of_run, together
 from lab.cli.calibrate import calibrate
-from lab.cli.run import Ran
+from lab.cli.recording import Ran
 from lab.errors import LabUsageError
 from lab.faults.catalogue import FAULTS
 from lab.record.validate import problems
@@ -94,16 +94,16 @@ def test_the_command_goes_on_where_it_was_interrupted(
     monkeypatch.setattr("lab.cli.run.make_report", lambda folder: None)
     asked: list[list[str]] = []
 
-    def record_run(runs_dir: Path, bench: Path, cases: list[str], options: list[str], tell: Any) -> Ran:
+    def record_run(folder: Path, bench: Path, cases: list[str], options: list[str], tell: Any) -> Ran:
         faults, clean = options[1].split(","), int(options[3])
         asked.append(faults)
         ran = faults[:20]  # interrupted by then
         planted = [("calibration.fault", FAULTS[name].expected(name), _as_expected(name)) for name in ran]
         runs = [("calibration.clean", {"number": n}, {"dma": PASS}) for n in range(clean)]
-        folder = run_of(tmp_path / f"run{len(asked)}", [*planted, *(runs if ran == faults else [])])
-        return Ran(folder, 0, interrupted=ran != faults)
+        return Ran(run_of(folder, [*planted, *(runs if ran == faults else [])]), 0, interrupted=ran != faults)
 
-    monkeypatch.setattr("lab.cli.run.record_run", record_run)
+    monkeypatch.setattr("lab.cli.recording.record_run", record_run)
+    monkeypatch.setattr("lab.cli.recording.new_folder", lambda runs_dir: tmp_path / f"run{len(asked) + 1}")
     application = typer.Typer()
     application.command()(calibrate)
     pieces = -(-len(FAULTS) // 20)
