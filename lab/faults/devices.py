@@ -27,7 +27,6 @@ FAULTS = {
         row="edu",
         iommu="iommufd",
         risky="an IOMMU fault, which firmware may take for a fatal hardware error",
-        everyday=True,
     ),
     "disk-flips-a-bit": Fault(checkers(READ, MEDIUM), after=_block("nvme", "flip"), row="nvme"),
     "disk-tears-a-block": Fault(checkers(READ, MEDIUM), after=_block("nvme", "torn"), row="nvme"),
