@@ -55,10 +55,12 @@ class Watch:
         functions: Sequence[str],
         recorder: Recorder,
         tick_ms: float = 10,
+        stream_hz: float = 50.0,
     ) -> Iterator["Watch"]:
         """Start everything that watches throughout, and open the first epoch.
 
-        tick_ms: period of the ticks of the guest's heart
+        tick_ms:   period of the ticks of the guest's heart
+        stream_hz: lines a second through each of the lab's own chardevs, each way
         """
         inside = [ContainerLink(agent, name)] if (name := guest.config.container) else []
         epochs = Epochs(recorder, [agent.link, guest.link, *inside, *far.values()])
@@ -66,7 +68,7 @@ class Watch:
             stack.enter_context(kmsg(agent, recorder))
             stack.enter_context(pins(agent, recorder, guest.pid))
             guest.link.call("heartbeat_start", tick_ms=tick_ms)
-            streams: list[Reported] = [*_streams(agent, guest, recorder)]
+            streams: list[Reported] = [*_streams(agent, guest, recorder, stream_hz)]
             streams += [container_stream(agent, link, recorder) for link in inside]
             connections = FarEnds(agent, guest, recorder)
             watch = cls(agent, guest, far, functions, recorder, epochs, streams, connections)
@@ -149,9 +151,9 @@ class Watch:
             interrupts(self.agent, self.recorder, bdf, when=when, update=update)
 
 
-def _streams(agent: HostAgent, guest: Guest, recorder: Recorder) -> list[ChardevStream]:
+def _streams(agent: HostAgent, guest: Guest, recorder: Recorder, stream_hz: float) -> list[ChardevStream]:
     # the processor of a guest on an emulated bench host has to do for all of them
-    rate_hz = 2.0 if guest.config.chardevs else 50.0
+    rate_hz = 2.0 if guest.config.chardevs else stream_hz
     agent.stream_open("stream-fd", "fd", rate_hz=rate_hz)
     agent.stream_open("stream-path", "path", guest.config.stream_path, rate_hz=rate_hz)
     ports = {"stream-fd": STREAM_FD, "stream-path": STREAM_PATH}
