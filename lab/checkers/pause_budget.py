@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 
 from lab.checkers.findings import Findings
+from lab.checkers.host_clock import standstill
 from lab.checkers.pauses import pauses
-from lab.checkers.phases import known, phases, standstill, vcpu_gap
+from lab.checkers.phases import REBOOT, Phase, asleep, known, phases, vcpu_gap
 from lab.checkers.updates import Update, completed
 from lab.timeline import Timeline
 from lab.verdict import Verdict
 
-QMP = "QMP STOP to RESUME"
+QMP, NAP = "QMP STOP to RESUME", "QMP SUSPEND to WAKEUP"
+TIMED = {"kernel", "vcpus", "qemu"}
+"""Witnesses without which an update has no phases: one that they do not all watch is not asked for any."""
 STAMPING_S = 0.05
 """Between what QEMU does and its stamp another process may have run: 16 ms were seen under emulation."""
 
@@ -30,7 +33,7 @@ class PhasesAddUp:
 
     def __call__(self, timeline: Timeline) -> Verdict:
         found = Findings(self.__name__)
-        bare = {e.data["update"] for e in timeline.of("pause.sample", bare=True)}
+        bare = {e.data["update"] for e in timeline.of("pause.sample") if TIMED - set(e.data["witnesses"])}
         for update in completed(found, timeline):
             if update.number not in bare:
                 self._update(found, timeline, update)
@@ -46,17 +49,22 @@ class PhasesAddUp:
         if any(seconds < 0 for seconds in told.values()):
             found.defect(f"{update.name}: a phase ends before it begins: {_words(told)}", *update.events)
             return
-        self._qmp(found, timeline, update, told)
+        self._qmp(found, timeline, update, parts)
         self._guest(found, timeline, update)
 
-    def _qmp(self, found: Findings, timeline: Timeline, update: Update, told: dict[str, float]) -> None:
-        qmp = next((p.seconds for p in pauses(timeline, update) if p.name == QMP), None)
+    def _qmp(self, found: Findings, timeline: Timeline, update: Update, parts: list[Phase]) -> None:
+        every, name = known(parts), NAP if asleep(parts) else QMP
+        told = known([phase for phase in parts if phase.whole])
+        qmp = next((p.seconds for p in pauses(timeline, update) if p.name == name), None)
         if qmp is None:
-            found.gap(f"{update.name}: QEMU did not tell STOP and RESUME", *update.events)
+            found.gap(f"{update.name}: QEMU did not tell {name.removeprefix('QMP ')}", *update.events)
             return
-        within = sum(told.values()) - told["resume"]
+        # what goes on before the vCPUs stand still, and after QEMU has said that they run
+        outside = ("suspend", "wake", "resume")
+        within = sum(seconds for phase, seconds in told.items() if phase not in outside)
+        within += every.get("wake: QEMU", 0.0)
         least, most = within - told["stop"] - STAMPING_S, within + STAMPING_S
-        text = f"{update.name}: {sum(told.values()):.3f} s = {_words(told)}; QMP STOP to RESUME {qmp:.3f} s"
+        text = f"{update.name}: {sum(told.values()):.3f} s = {_words(told)}; {name} {qmp:.3f} s"
         if least <= qmp <= most:
             found.fact(text, *update.events)
         else:
@@ -83,9 +91,11 @@ class PauseWithin:
     """The guest's vCPUs stood still for less than `seconds` at each update, by the bench host's kernel.
 
     Reads: cpr.*; trace.vcpu_gap; where nothing was traced, QEMU's own STOP and RESUME.
+    asleep_s: by cpr-reboot, which ends QEMU and starts it anew; None for the same as by the other modes
     """
 
     seconds: float
+    asleep_s: float | None = None
 
     @property
     def __name__(self) -> str:
@@ -94,17 +104,19 @@ class PauseWithin:
     def __call__(self, timeline: Timeline) -> Verdict:
         found = Findings(self.__name__)
         for update in completed(found, timeline):
+            rebooted = update.invoke.data.get("mode") == REBOOT
+            limit_s = self.asleep_s if rebooted and self.asleep_s is not None else self.seconds
             gap = vcpu_gap(timeline, update)
             qmp = next((p.seconds for p in pauses(timeline, update) if p.name == QMP), None)
             lasted = gap.seconds if gap else qmp
             by = "the host's kernel" if gap else "QEMU"
             if lasted is None:
                 found.gap(f"nobody knows how long the guest was paused at {update.name}", *update.events)
-            elif lasted < self.seconds:
+            elif lasted < limit_s:
                 found.fact(f"{update.name}: paused for {lasted:.2f} s by {by}", *update.events)
             else:
                 found.defect(
-                    f"{update.name}: paused for {lasted:.2f} s by {by}, not below {self.seconds:g} s",
+                    f"{update.name}: paused for {lasted:.2f} s by {by}, not below {limit_s:g} s",
                     *update.events,
                 )
         return found.verdict()

@@ -87,7 +87,8 @@ def pauses(timeline: Timeline, update: Update) -> list[Pause]:
         *(table_pause(timeline, update, "guest", s.received, f"{s} received") for s in inside),
         _heartbeat(timeline, update),
         _vcpu(timeline, update),
-        _stop_to_resume(timeline, update),
+        _told(timeline, update, "STOP", "RESUME"),
+        _told(timeline, update, "SUSPEND", "WAKEUP"),
         _stop_to_running(timeline, update),
         _exec_to_greeting(timeline, update),
         _downtime(timeline, update),
@@ -133,19 +134,20 @@ def _heartbeat(timeline: Timeline, update: Update) -> Pause | None:
     inside = sum(int(e.data["t_src_ns"]) <= at.end_ns for e in since)
     during = since[: inside + 1]  # each beat tells of the time before it: a busy guest's heart may be late
     gaps = [int(e.data["longest_gap_ns"]) for e in during]
-    if not gaps:
+    if not gaps or any(e.data.get("holes") for e in during):  # ticks that were not written down make no gap
         return None
     before = [e for e in beats if at.start_ns - ORDINARY_NS <= int(e.data["t_src_ns"]) < at.start_ns]
     ordinary = [int(e.data["longest_gap_ns"]) / _NS_PER_S for e in before]
     return Pause("guest heartbeat", max(gaps) / _NS_PER_S, "guest", max(ordinary, default=None))
 
 
-def _stop_to_resume(timeline: Timeline, update: Update) -> Pause | None:
-    stop, resume = _qmp(timeline, update, "STOP"), _qmp(timeline, update, "RESUME")
-    if stop is None or resume is None or "t_host_ns" not in stop.data or "t_host_ns" not in resume.data:
+def _told(timeline: Timeline, update: Update, begun: str, ended: str) -> Pause | None:
+    """From one of QEMU's events to another, by its own stamps."""
+    first, last = _qmp(timeline, update, begun), _qmp(timeline, update, ended)
+    if first is None or last is None or "t_host_ns" not in first.data or "t_host_ns" not in last.data:
         return None
-    gap_ns = int(resume.data["t_host_ns"]) - int(stop.data["t_host_ns"])
-    return Pause("QMP STOP to RESUME", gap_ns / _NS_PER_S, "host", STAMP_S)
+    gap_ns = int(last.data["t_host_ns"]) - int(first.data["t_host_ns"])
+    return Pause(f"QMP {begun} to {ended}", gap_ns / _NS_PER_S, "host", STAMP_S)
 
 
 def _stop_to_running(timeline: Timeline, update: Update) -> Pause | None:

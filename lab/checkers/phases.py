@@ -5,7 +5,8 @@ QEMU's own trace, which is stamped by the wall clock and placed by the host's co
 phase whose boundary is missing is unknown, and never guessed.
 
 Source of the boundaries, QEMU 11.1.3: system/cpus.c do_vm_stop (vm_stop_flush_all), migration/cpr-exec.c,
-migration/migration.c (vmstate_downtime_checkpoint, migrate_set_state), migration/cpr.c (cpr_state_load);
+migration/migration.c (vmstate_downtime_checkpoint, migrate_set_state), migration/cpr.c (cpr_state_load),
+system/runstate.c (qemu_system_suspend, qemu_system_wakeup_request);
 Linux 7.3.4: fs/exec.c (sched_prepare_exec, exec_mmap, sched_process_exec), virt/kvm/kvm_main.c
 (kvm_destroy_vm, which runs when the last descriptor is closed, on the way back to the new program).
 """
@@ -14,14 +15,20 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from lab.checkers.host_clock import invoked, wall_to_host, woken
 from lab.checkers.updates import Update
 from lab.timeline import Event, Timeline
 
 EXEC = "sched:sched_process_exec"
 PREPARED = "sched:sched_prepare_exec"
 RUNNING = r"new_state \d+ \(running\)"
-MODES = ("cpr-exec", "cpr-transfer")
-"""Those whose boundaries are known here; both keep old and new QEMU on one host."""
+ASLEEP = r"new_state \d+ \(suspended\)"
+IN_PLACE = ("cpr-exec", "cpr-transfer")
+"""Modes whose phases are all within the time in which the vCPUs stand still."""
+REBOOT = "cpr-reboot"
+"""The guest goes to sleep before that time, and is awake again after it."""
+MODES = (*IN_PLACE, REBOOT)
+"""Those whose boundaries are known here; all keep old and new QEMU on one host."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +95,12 @@ def phases(timeline: Timeline, update: Update) -> list[Phase]:
     if mode not in MODES or update.end is None:
         return []
     at = _Times(timeline, update)
-    return _by_exec(at) if mode == "cpr-exec" else _by_transfer(at)
+    return {"cpr-exec": _by_exec, "cpr-transfer": _by_transfer, REBOOT: _by_reboot}[mode](at)
+
+
+def asleep(found: list[Phase]) -> bool:
+    """Whether the guest was put to sleep for the update."""
+    return any(phase.name == "suspend" for phase in found)
 
 
 def _by_exec(at: "_Times") -> list[Phase]:
@@ -139,6 +151,38 @@ def _by_transfer(at: "_Times") -> list[Phase]:
     ]
 
 
+def _by_reboot(at: "_Times") -> list[Phase]:
+    """The controller leads from each half to the next: its commands are in the phases, too."""
+    slept, stopped = at.qemu("runstate_set", ASLEEP), at.qemu("vm_stop_flush_all", after=at.gap_start)
+    saved = at.qemu("migrate_set_state", "new state completed", after=stopped)
+    begun = at.kernel(EXEC, after=saved)
+    waiting = at.qemu("runstate_set", r"new_state \d+ \(inmigrate\)", after=begun)
+    told = at.qemu("migrate_set_state", "new state setup", after=begun)
+    loaded = at.qemu("runstate_set", f"inmigrate.*({ASLEEP}|{RUNNING})", after=told)
+    mm, mm_done, kvm, kvm_done = (
+        at.within(f"cprlab:{name}", saved, begun, any_process=True)
+        for name in ("exit_mmap", "exit_mmap_done", "kvm_destroy_vm", "kvm_destroy_vm_done")
+    )
+    parts = [
+        at.phase("stop", at.gap_start, stopped),
+        at.phase("save", stopped, saved),
+        at.phase("quit", saved, begun),
+        at.phase("quit: address space", mm, mm_done),
+        at.phase("quit: KVM", kvm, kvm_done),
+        at.phase("start", begun, told),
+        at.phase("start: devices", waiting, told),
+        at.phase("load", told, loaded),
+    ]
+    if slept is None:
+        parts.append(at.phase("resume", loaded, at.gap_end))
+    else:
+        (begun, begun_error), (woken, woken_error) = (t or (None, 0) for t in (at.invoked, at.woken))
+        parts.insert(0, at.phase("suspend", begun, at.gap_start, begun_error))
+        parts.append(at.phase("wake", loaded, woken, woken_error))
+        parts.append(at.phase("wake: QEMU", loaded, at.gap_end))
+    return [p for p in parts if p.whole or p.seconds is not None]
+
+
 def known(found: list[Phase]) -> dict[str, float]:
     """Name -> seconds of the phases that are known."""
     return {phase.name: phase.seconds for phase in found if phase.seconds is not None}
@@ -151,19 +195,23 @@ class _Times:
         during = timeline.events[update.invoke.index : update.until]
         self._kernel = [e for e in during if e.kind == "trace.event"]
         self._qemu = [e for e in during if e.kind == "qemu.trace"]
-        self._wall = _wall_to_host(timeline, update)
+        self._wall = wall_to_host(timeline, update)
         gap = vcpu_gap(timeline, update)
         self.gap_start = gap.start_ns if gap else None
         self.gap_end = gap.end_ns if gap else None
+        self.invoked, self.woken = invoked(timeline, update), woken(timeline, update)
         self._pids = {str(e.data.get("pid")) for e in self._qemu}
 
-    def kernel(self, name: str, after: int | None = 0) -> int | None:
-        """When QEMU's process was seen doing it."""
-        return self._first(self._kernel, lambda e: int(e.data["t_src_ns"]), name, "", after, self._of_qemu)
+    def kernel(self, name: str, after: int | None = 0, *, any_process: bool = False) -> int | None:
+        """When QEMU's process was seen doing it; any_process: when any was."""
+        whose = (lambda _: True) if any_process else self._of_qemu
+        return self._first(self._kernel, lambda e: int(e.data["t_src_ns"]), name, "", after, whose)
 
-    def within(self, name: str, start: int | None, end: int | None) -> int | None:
+    def within(
+        self, name: str, start: int | None, end: int | None, *, any_process: bool = False
+    ) -> int | None:
         """The same, if it was seen before another moment."""
-        at = self.kernel(name, start)
+        at = self.kernel(name, start, any_process=any_process)
         return at if at is not None and end is not None and at <= end else None
 
     def qemu(self, name: str, text: str = "", after: int | None = 0) -> int | None:
@@ -175,9 +223,9 @@ class _Times:
             self._qemu, lambda e: int(e.data["t_host_ns"]) + to_host, name, text, after, lambda _: True
         )
 
-    def phase(self, name: str, start: int | None, end: int | None) -> Phase:
-        error = self._wall[1] if self._wall else 0
-        return Phase(name, start, end, error_ns=error + 1000)  # stamps are in whole microseconds
+    def phase(self, name: str, start: int | None, end: int | None, error_ns: int = 0) -> Phase:
+        error_ns += self._wall[1] if self._wall else 0
+        return Phase(name, start, end, error_ns=error_ns + 1000)  # stamps are in whole microseconds
 
     def _first(
         self,
@@ -200,42 +248,3 @@ class _Times:
     def _of_qemu(self, event: Event) -> bool:
         fields: Mapping[str, str] = event.data.get("fields", {})
         return str(fields.get("pid")) in self._pids
-
-
-def _wall_to_host(timeline: Timeline, update: Update) -> tuple[int, int] | None:
-    """What to add to the host's wall clock, and the error; by the comparison nearest to the update."""
-    compared = [s for s in timeline.of("clock.sync", source="host-wall") if "to_host_ns" in s.data]
-    if not compared:
-        return None
-    nearest = min(compared, key=lambda s: abs(s.t_ns - update.invoke.t_ns))
-    return int(nearest.data["to_host_ns"]), int(nearest.data["to_host_error_ns"])
-
-
-def standstill(timeline: Timeline, update: Update) -> tuple[float, float] | None:
-    """For how long the guest's clock stood still at an update, and the error, both in seconds.
-
-    By how much it fell behind the bench host's clock, both compared with the controller's right before and
-    after: QEMU saves the guest's clock with its state and sets it when the guest runs again
-    (hw/i386/kvm/clock.c).
-    """
-    before, after = (_behind(timeline, update, later) for later in (False, True))
-    if before is None or after is None:
-        return None
-    return (after[0] - before[0]) / 1e9, (after[1] + before[1]) / 1e9
-
-
-def _behind(timeline: Timeline, update: Update, later: bool) -> tuple[int, int] | None:
-    """The host's clock minus the guest's, and the error; from the comparisons next to the update."""
-    found = []
-    for source in ("guest", "host"):
-        syncs = timeline.of("clock.sync", source=source)
-        if later:
-            near = [s for s in syncs if update.done.index < s.index < update.until][:1]
-        else:
-            near = [s for s in syncs if s.index < update.invoke.index][-1:]
-        if not near:
-            return None
-        found.append(near[0].data)
-    guest, host = found
-    error_ns = int(guest.get("error_ns", 0)) + int(host.get("error_ns", 0))
-    return int(guest["offset_ns"]) - int(host["offset_ns"]), error_ns

@@ -1,16 +1,19 @@
 """Samples out of a run record: one for each update of a sweep. Read again, they are the same."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from lab.checkers.host_clock import standstill
 from lab.checkers.pauses import pauses
-from lab.checkers.phases import known, phases, standstill, vcpu_gap
+from lab.checkers.phases import known, phases, vcpu_gap
 from lab.checkers.updates import Update, updates
+from lab.pause.plan import TIMED as TIMED_BY
 from lab.pause.plan import Point
 from lab.run_record import read_run
 from lab.timeline import Event, Timeline
 
+TIMED = frozenset(TIMED_BY)
 CLOCKS = {
     "host": "KVM exit to entry",
     "qmp": "QMP STOP to RESUME",
@@ -26,24 +29,33 @@ class Sample:
     """One update.
 
     first:       the old QEMU was the one that booted the guest
-    bare:        nothing traced, no pins sampled
+    witnesses:   who watched, of `WITNESSES`
+    turn:        of a comparison: what is compared has the same
     clocks:      the pause in seconds by each clock (`CLOCKS`) that told
     resolutions: what each of them cannot tell apart, in seconds
     phases:      in seconds, those that are known
     still_s:     for how long the guest's clock stood still
     yardstick_s: what a fixed piece of work took on the bench host right before; None if nobody looked
+    effort:      thread of the host agent -> its share of one processor of the bench host meanwhile
     """
 
     point: Point
     update: int
     mode: str
     first: bool
-    bare: bool
+    witnesses: frozenset[str]
+    turn: int
     clocks: Mapping[str, float]
     resolutions: Mapping[str, float]
     phases: Mapping[str, float]
     still_s: float | None
     yardstick_s: float | None = None
+    effort: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def timed(self) -> bool:
+        """Whether the phases of its pause can be known."""
+        return self.witnesses >= TIMED
 
     @property
     def pause_s(self) -> float | None:
@@ -92,7 +104,8 @@ def _sample(timeline: Timeline, update: Update, point: Point, told: Event) -> Sa
         update=update.number,
         mode=str(told.data["mode"]),
         first=bool(told.data["first"]),
-        bare=bool(told.data["bare"]),
+        witnesses=frozenset(told.data["witnesses"]),
+        turn=int(told.data["turn"]),
         clocks={short: p.seconds for short, p in found.items() if p is not None},
         resolutions={
             short: p.resolution_s
@@ -101,12 +114,26 @@ def _sample(timeline: Timeline, update: Update, point: Point, told: Event) -> Sa
         },
         phases=known(phases(timeline, update)) if gap else {},
         still_s=still[0] if still else None,
+        effort=_effort(timeline, update),
         yardstick_s=int(told.data["yardstick_ns"]) / 1e9 if "yardstick_ns" in told.data else None,
     )
 
 
-def select(
-    samples: Iterable[Sample], point: Point, mode: str, *, first: bool = False, bare: bool = False
-) -> list[Sample]:
-    """Those of one point and mode."""
-    return [s for s in samples if (s.point, s.mode, s.first, s.bare) == (point, mode, first, bare)]
+def _effort(timeline: Timeline, update: Update) -> dict[str, float]:
+    told = timeline.of("agent.effort", update=update.number)
+    return (
+        {name: ns / told[0].data["window_ns"] for name, ns in told[0].data["threads"].items()} if told else {}
+    )
+
+
+def select(samples: Iterable[Sample], point: Point, mode: str) -> list[Sample]:
+    """Those of one point and mode whose phases can be known, but for the first of the guest."""
+    return [s for s in samples if (s.point, s.mode, s.first) == (point, mode, False) and s.timed]
+
+
+def by_point(samples: Iterable[Sample]) -> dict[Point, list[Sample]]:
+    """The same, a list for each point."""
+    found: dict[Point, list[Sample]] = {}
+    for sample in samples:
+        found.setdefault(sample.point, []).append(sample)
+    return found

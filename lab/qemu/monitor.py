@@ -27,6 +27,8 @@ TELLING = {"query-status", "query-migrate", "query-version", "migrate"}
 FAILED = ("failed", "cancelled")
 """How a migration ends that does not complete (qapi/migration.json, MigrationStatus)."""
 
+RETRY_S = 0.02
+
 
 class Monitor:
     """Talks QMP with old QEMU, then with new QEMU on the same path.
@@ -60,6 +62,12 @@ class Monitor:
         self.side, self.update = "old", update
         self._events.clear()
 
+    def serve(self, recorder: Recorder, transcript: Path) -> None:
+        """Tell another case from now on."""
+        before, self._transcript = self._transcript, transcript.open("a", encoding="utf-8", buffering=1)
+        self._recorder, self.side, self.update = recorder, "old", 0
+        before.close()
+
     def open(self, side: str, timeout_s: float) -> str:
         """Connect until a greeting arrives and return the QEMU version.
 
@@ -82,7 +90,7 @@ class Monitor:
                 last = f"{type(error).__name__}: {error}"
                 if ended := self._ended():
                     raise Refused(f"{side} QEMU {ended}") from error
-                threading.Event().wait(0.02)  # the socket gives no event to wait for
+                threading.Event().wait(RETRY_S)  # the socket gives no event to wait for
         else:
             raise OutcomeUnknown(f"no QMP greeting from {side} QEMU within {timeout_s:g} s: {last}")
         version = self._greeted_version()

@@ -9,13 +9,15 @@ from lab.witnesses.blind import working
 
 
 @contextmanager
-def trace(agent: HostAgent, recorder: Recorder, *, update: int) -> Iterator[None]:
-    """`trace.open`, `trace.event` and `trace.close` by the host agent, around one update.
+def trace(
+    agent: HostAgent, recorder: Recorder, *, update: int, events: bool = True, gaps: bool = True
+) -> Iterator[None]:
+    """`trace.open`, `trace.event`, `trace.vcpu_gap` and `trace.close` by the host agent, around one update.
 
     Raises:
         AgentRefusal: on entry, if the kernel does not trace.
     """
-    agent.watch_trace(update)
+    agent.watch_trace(update, events=events, gaps=gaps)
     with working(recorder, "trace"):
         try:
             yield

@@ -17,13 +17,15 @@ from lab.witnesses.device import device
 from lab.witnesses.farends import FarEnds, Reported
 from lab.witnesses.footprint import footprint
 from lab.witnesses.interrupts import interrupts
-from lab.witnesses.kmsg import kmsg
+from lab.witnesses.kmsg import kmsg, prove_awake
 from lab.witnesses.memory import balloon, memory
 from lab.witnesses.pfns import pfns
 from lab.witnesses.pins import pins
 from lab.witnesses.process import process
 from lab.witnesses.trace import trace
 
+LINES_HZ = 50.0
+"""So many numbered lines a second go over each chardev, each way."""
 BEHIND_S = 20.0
 """A guest on a busy machine was 9 s behind with the lines of its chardevs."""
 
@@ -55,7 +57,7 @@ class Watch:
         functions: Sequence[str],
         recorder: Recorder,
         tick_ms: float = 10,
-        stream_hz: float = 50.0,
+        stream_hz: float = LINES_HZ,
     ) -> Iterator["Watch"]:
         """Start everything that watches throughout, and open the first epoch.
 
@@ -63,7 +65,7 @@ class Watch:
         stream_hz: lines a second through each of the lab's own chardevs, each way
         """
         inside = [ContainerLink(agent, name)] if (name := guest.config.container) else []
-        epochs = Epochs(recorder, [agent.link, guest.link, *inside, *far.values()])
+        epochs = Epochs(recorder, [agent.link, guest.link, *inside, *far.values()], guest.epochs)
         with ExitStack() as stack:
             stack.enter_context(kmsg(agent, recorder))
             stack.enter_context(pins(agent, recorder, guest.pid))
@@ -76,6 +78,7 @@ class Watch:
             epochs.open_next()
             watch.sync_clocks()
             yield watch
+            guest.epochs = epochs.number
 
     def follow(self, now: Incarnation) -> None:
         """Another process runs the guest: look at that one from now on."""
@@ -129,8 +132,9 @@ class Watch:
         self.connections.report(update=update, drain=drain)
 
     def last_words(self) -> None:
-        """What can be said only when nothing more is sent: that no byte of a stream is missing."""
-        self.report_streams(update=self.epochs.number - 1, drain=True)
+        """What can be said only at the end: that no byte of a stream is missing, that the log was read."""
+        self.report_streams(update=self.epochs.number - self.epochs.used - 1, drain=True)
+        prove_awake(self.agent, self.recorder)
 
     def _snapshots(self, when: str, update: int) -> None:
         of, size_mib = self.guest.config.memory, self.guest.config.memory_mib
@@ -154,10 +158,17 @@ class Watch:
 def _streams(agent: HostAgent, guest: Guest, recorder: Recorder, stream_hz: float) -> list[ChardevStream]:
     # the processor of a guest on an emulated bench host has to do for all of them
     rate_hz = 2.0 if guest.config.chardevs else stream_hz
-    agent.stream_open("stream-fd", "fd", rate_hz=rate_hz)
-    agent.stream_open("stream-path", "path", guest.config.stream_path, rate_hz=rate_hz)
     ports = {"stream-fd": STREAM_FD, "stream-path": STREAM_PATH}
+    if guest.kept:
+        for chardev in ports:
+            agent.link.call("stream_renew", chardev=chardev, rate_hz=rate_hz)
+    else:
+        agent.stream_open("stream-fd", "fd", rate_hz=rate_hz)
+        agent.stream_open("stream-path", "path", guest.config.stream_path, rate_hz=rate_hz)
     guest.link.call("streams_start", names=list(ports.values()), rate_hz=rate_hz)
+    if guest.kept:  # not before the guest has forgotten the numbers of the streams before
+        for chardev in ports:
+            agent.stream_begin(chardev)
     return [
         ChardevStream(chardev, HostEnd(agent, chardev), GuestEnd(guest.link, port), recorder)
         for chardev, port in ports.items()

@@ -1,12 +1,14 @@
 """Phases of hand-made updates: every boundary in its place, a missing one unknown; and their verdicts."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
 import pytest
 
-from lab.checkers import pause_within, phases_add_up
-from lab.checkers.phases import known, phases, standstill, vcpu_gap
+from lab.checkers import as_json, from_json, pause_within, phases_add_up
+from lab.checkers.host_clock import standstill
+from lab.checkers.phases import known, phases, vcpu_gap
 from lab.checkers.updates import updates
 from lab.pause.samples import of_case
 from lab.timeline import Event, Timeline
@@ -17,6 +19,7 @@ WALL_NS = 1_000_000 * MS
 """The host's wall clock is so far ahead of its monotonic one."""
 GUEST_NS, HOST_NS = 7_000 * MS, 5_000 * MS
 STILL_MS = 1_100
+WATCHED = ["kernel", "vcpus", "qemu"]
 Line = tuple[float, str, dict[str, Any]]
 
 
@@ -74,6 +77,34 @@ TRANSFER: list[Line] = [
     qemu(2160, "runstate_set", "current_run_state 1 (inmigrate) new_state 9 (running)"),
 ]
 
+ASLEEP: list[Line] = [
+    qemu(1002, "runstate_set", "current_run_state 9 (running) new_state 11 (suspended)"),
+    qmp(1003, "SUSPEND"),
+    qmp(1040, "STOP"),
+    qemu(1050, "vm_stop_flush_all", "ret 0"),
+    qemu(1070, "migrate_set_state", "new state active"),
+    qemu(1300, "migrate_set_state", "new state completed"),
+    kernel(1310, "cprlab:exit_mmap", pid=55),
+    kernel(1360, "cprlab:exit_mmap_done", pid=55),
+    kernel(1500, "sched:sched_process_exec"),
+    qemu(1600, "runstate_set", "current_run_state 10 (prelaunch) new_state 1 (inmigrate)"),
+    qemu(1800, "migrate_set_state", "new state setup"),
+    qemu(1950, "runstate_set", "current_run_state 1 (inmigrate) new_state 11 (suspended)"),
+    qmp(1960, "RESUME"),
+    qemu(2150, "runstate_set", "current_run_state 11 (suspended) new_state 9 (running)"),
+    qmp(2205, "WAKEUP"),
+]
+RESUMED: Line = (2290, "guest.resumed", {"t_src_ns": 2270 * MS - GUEST_NS + HOST_NS - 1100 * MS, "error": ""})
+"""By the guest's clock, which stood still for STILL_MS: 2270 ms by the host's."""
+AWAKE: list[Line] = [
+    qmp(1020, "STOP"),
+    qemu(1030, "vm_stop_flush_all", "ret 0"),
+    *ASLEEP[5:6],
+    *ASLEEP[8:11],
+    qmp(2159, "RESUME"),
+    qemu(2160, "runstate_set", "current_run_state 1 (inmigrate) new_state 9 (running)"),
+]
+
 
 def story(
     inside: Iterable[Line], mode: str = "cpr-exec", gap_ms: float = 1200, stood_ms: float = STILL_MS
@@ -85,7 +116,7 @@ def story(
         (0, "pause.point", point),
         *syncs(100, 0),
         beat(700, 12),
-        (800, "pause.sample", {"update": 1, "mode": mode, "first": False, "bare": False}),
+        (800, "pause.sample", {"update": 1, "mode": mode, "first": False, "turn": 0, "witnesses": WATCHED}),
         (850, "cpr.invoke", {"update": 1, "mode": mode}),
         *inside,
         (2300, "cpr.ok", {"update": 1, "mode": mode}),
@@ -144,6 +175,52 @@ def test_a_phase_without_a_boundary_is_unknown_and_never_guessed() -> None:
     assert phases_add_up()(timeline).outcome is Outcome.UNKNOWN
 
 
+def test_the_phases_of_cpr_reboot_reach_beyond_the_time_in_which_no_vcpu_runs() -> None:
+    told = found(story([*ASLEEP, RESUMED], "cpr-reboot"))
+    assert told == {
+        "suspend": pytest.approx(5.150, abs=1e-6),  # the host's clock is 5 s behind the controller's
+        "stop": 0.05,
+        "save": 0.25,
+        "quit": 0.2,
+        "quit: address space": 0.05,
+        "start": 0.3,
+        "start: devices": 0.2,
+        "load": 0.15,
+        "wake": 0.32,
+        "wake: QEMU": 0.25,
+    }
+    inside = ("stop", "save", "quit", "start", "load", "wake: QEMU")
+    assert sum(told[name] for name in inside) == pytest.approx(1.2), "the pause by the host's kernel"
+
+
+def test_a_guest_that_is_not_put_to_sleep_is_stopped_and_resumed_by_cpr_reboot() -> None:
+    told = found(story(AWAKE, "cpr-reboot"))
+    assert list(told) == ["stop", "save", "quit", "start", "start: devices", "load", "resume"]
+    assert sum(s for name, s in told.items() if ":" not in name) == pytest.approx(1.2)
+
+
+@pytest.mark.parametrize(
+    "lines, outcome",
+    [
+        pytest.param([*ASLEEP, RESUMED], Outcome.PASS, id="asleep"),
+        pytest.param(AWAKE, Outcome.PASS, id="awake"),
+        pytest.param(ASLEEP, Outcome.UNKNOWN, id="the guest does not say that it woke up"),
+        pytest.param([*ASLEEP[:-1], RESUMED], Outcome.UNKNOWN, id="QEMU does not say so"),
+        pytest.param([*ASLEEP[:-1], qmp(2405, "WAKEUP"), RESUMED], Outcome.FAIL, id="woken later"),
+        pytest.param(
+            [*ASLEEP[:1], *ASLEEP[2:], RESUMED, qmp(1150, "SUSPEND")], Outcome.FAIL, id="slept later"
+        ),
+        pytest.param([*AWAKE[:-2], qmp(1900, "RESUME"), AWAKE[-1]], Outcome.FAIL, id="resumed earlier"),
+        pytest.param([line for line in ASLEEP if line[0] != 1300] + [RESUMED], Outcome.UNKNOWN, id="unsaved"),
+    ],
+)
+def test_the_phases_of_cpr_reboot_are_compared_with_what_qemu_says(
+    lines: list[Line], outcome: Outcome
+) -> None:
+    verdict = phases_add_up()(story(lines, "cpr-reboot"))
+    assert verdict.outcome is outcome, str(verdict)
+
+
 def test_a_mode_that_is_not_known_has_no_phases() -> None:
     timeline = story(EXEC, "restart")
     assert phases(timeline, updates(timeline)[0]) == []
@@ -180,16 +257,57 @@ def test_clocks_that_contradict_each_other_fail(timeline: Timeline) -> None:
     assert phases_add_up()(timeline).outcome is Outcome.FAIL
 
 
-def test_a_pause_is_within_its_budget_or_not() -> None:
-    assert pause_within(1.3)(story(EXEC)).outcome is Outcome.PASS
-    assert pause_within(1.2)(story(EXEC)).outcome is Outcome.FAIL
+def without(timeline: Timeline, *kinds: str) -> Timeline:
+    """The same, of which some events were not recorded; indices count from 0 for checkers too."""
+    left = [e for e in timeline.events if e.kind not in kinds]
+    return Timeline(tuple(Event(n, e.t_ns, e.kind, e.data) for n, e in enumerate(left)))
 
 
-def test_a_pause_that_nobody_saw_is_unknown() -> None:
-    blind = Timeline(tuple(e for e in story([]).events if e.kind != "trace.vcpu_gap"))
-    # indices count from 0 for checkers too
-    blind = Timeline(tuple(Event(n, e.t_ns, e.kind, e.data) for n, e in enumerate(blind.events)))
-    assert pause_within(5)(blind).outcome is Outcome.UNKNOWN
+TRACED, UNTRACED = story(EXEC), without(story(EXEC), "trace.vcpu_gap")
+REBOOTED = story([*ASLEEP, RESUMED], "cpr-reboot")
+
+
+@pytest.mark.parametrize(
+    "timeline, budget, outcome",
+    [
+        pytest.param(TRACED, (1.201,), Outcome.PASS, id="below, by the kernel"),
+        pytest.param(TRACED, (1.2,), Outcome.FAIL, id="not below is above"),
+        pytest.param(TRACED, (1.13,), Outcome.FAIL, id="the kernel counts, not QEMU, which says 1.119"),
+        pytest.param(TRACED, (1.201, 0.5), Outcome.PASS, id="exec has its own"),
+        pytest.param(UNTRACED, (1.13,), Outcome.PASS, id="below, by QEMU"),
+        pytest.param(UNTRACED, (1.119,), Outcome.FAIL, id="not below, by QEMU"),
+        pytest.param(without(UNTRACED, "qmp.event"), (5.0,), Outcome.UNKNOWN, id="nobody saw it"),
+        pytest.param(without(TRACED, "cpr.ok"), (5.0,), Outcome.UNKNOWN, id="it did not end"),
+        pytest.param(without(TRACED, "cpr.invoke", "cpr.ok"), (5.0,), Outcome.UNKNOWN, id="no update"),
+        pytest.param(REBOOTED, (0.5, 1.3), Outcome.PASS, id="reboot has its own"),
+        pytest.param(REBOOTED, (1.3, 0.5), Outcome.FAIL, id="reboot is above its own"),
+        pytest.param(REBOOTED, (1.3,), Outcome.PASS, id="one for all"),
+        pytest.param(REBOOTED, (0.5,), Outcome.FAIL, id="above the one for all"),
+    ],
+)
+def test_a_pause_and_its_budget(timeline: Timeline, budget: tuple[float, ...], outcome: Outcome) -> None:
+    assert pause_within(*budget)(timeline).outcome is outcome
+    again = from_json(json.loads(json.dumps(as_json(pause_within(*budget)))))
+    assert again(timeline).outcome is outcome, "and judged again"
+
+
+def test_an_update_that_not_all_timing_witnesses_watch_has_no_phases_to_judge() -> None:
+    events = [
+        Event(e.index, e.t_ns, e.kind, {**e.data, "witnesses": ["pins"]}) if e.kind == "pause.sample" else e
+        for e in story([]).events
+    ]
+    assert phases_add_up()(story([])).outcome is Outcome.UNKNOWN
+    assert "any phase" not in str(phases_add_up()(Timeline(tuple(events))))
+
+
+def test_a_heart_whose_ticks_were_not_all_written_down_tells_no_gap() -> None:
+    events = [
+        Event(e.index, e.t_ns, e.kind, {**e.data, "holes": 1}) if e.kind == "guest.heartbeat" else e
+        for e in story(EXEC).events
+    ]
+    (sample,) = of_case(Timeline(tuple(events)))
+    assert "guest" not in sample.clocks
+    assert phases_add_up()(Timeline(tuple(events))).outcome is Outcome.UNKNOWN
 
 
 def test_a_heart_that_beats_late_after_an_update_tells_of_the_pause() -> None:

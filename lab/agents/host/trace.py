@@ -18,7 +18,9 @@ from typing import Any, TypeVar
 
 from ..rpc import AgentError, Wire
 from . import probes, vcpu_gaps
+from .effort import Effort
 from .journal import Entry, Journal
+from .pace import Pace
 
 _T = TypeVar("_T")
 
@@ -92,13 +94,30 @@ class TraceWatch:
     Before that "trace.vcpu_gap" {vcpu, gap_ns, end_ns, entries, ordinary_ns}, the longest time that each vCPU
     did not run. What this kernel cannot trace is named in "trace.open" {missing: {what: reason}}.
 
+    At last "agent.effort" {window_ns, threads: {name: ns}}: the CPU time that our threads took meanwhile.
+
+    events: whether events are traced; without them nothing is but the gaps
+    gaps:   whether the gaps of vCPUs are looked for
+
     That it was awake is proved: a marker written at the start and one at the end must come back.
 
     Raises:
         AgentError: no tracefs, not root, or the first marker does not come back.
     """
 
-    def __init__(self, wire: Wire, journal: Journal, update: int, tracefs: Path = TRACEFS) -> None:
+    def __init__(
+        self,
+        wire: Wire,
+        journal: Journal,
+        update: int,
+        tracefs: Path = TRACEFS,
+        *,
+        events: bool = True,
+        gaps: bool = True,
+        pace: Pace | None = None,
+    ) -> None:
+        self._pace = pace or Pace()
+        self._events, self._gaps = events, gaps
         self._wire, self._journal, self._update = wire, journal, update
         self._folder = tracefs / "instances" / "cprlab"
         self._counts: Counter[str] = Counter()
@@ -106,7 +125,7 @@ class TraceWatch:
         self._marked = threading.Condition()
         self._stop = threading.Event()
         self._missing: dict[str, str] = {}
-        self._probes = self._optional("kprobes", lambda: probes.define(journal, tracefs))
+        self._probes = self._optional("kprobes", lambda: probes.define(journal, tracefs)) if events else None
         self._entry = journal.begin(KIND, str(self._folder), {}, {})
         try:
             self._systems = self._switch_on()
@@ -121,9 +140,11 @@ class TraceWatch:
         self._thread = threading.Thread(target=self._run, name="trace", daemon=True)
         self._thread.start()
         self._prove_awake("open")
+        self._effort = Effort()
 
     def stop(self) -> dict[str, Any]:
         """End; everything traced until now is sent when this returns {counts, lost}."""
+        effort = self._effort.report()
         self._prove_awake("close")
         self.abandon()
         counts = {name: n for name, n in self._counts.items() if name != _MARK}
@@ -134,6 +155,7 @@ class TraceWatch:
         if self._probes is not None:
             self._journal.undo(self._probes)
         self._wire.event("trace.close", update=self._update, **report)
+        self._wire.event("agent.effort", update=self._update, **effort)
         return report
 
     def abandon(self) -> None:
@@ -155,7 +177,7 @@ class TraceWatch:
             return None
 
     def _tell_gaps(self) -> None:
-        if "vcpu_gaps" in self._missing:
+        if not self._gaps or "vcpu_gaps" in self._missing:
             return
         longest = vcpu_gaps.read(self._folder)
         vcpu_gaps.clear(self._folder)
@@ -172,11 +194,12 @@ class TraceWatch:
             self._folder.mkdir()
         (self._folder / "trace_clock").write_text("mono")
         systems: dict[str, str] = {}
-        for event in EVENTS:
+        for event in EVENTS if self._events else ():
             systems |= self._enable(event)
-        for event in EXTRAS:
+        for event in EXTRAS if self._events else ():
             systems |= self._optional(event, partial(self._enable, event)) or {}
-        self._optional("vcpu_gaps", lambda: vcpu_gaps.switch_on(self._folder))
+        if self._gaps:
+            self._optional("vcpu_gaps", lambda: vcpu_gaps.switch_on(self._folder))
         return systems
 
     def _enable(self, event: str) -> dict[str, str]:
@@ -204,6 +227,7 @@ class TraceWatch:
                     *lines, rest = (rest + os.read(self._pipe, 1 << 16)).split(b"\n")
                     for line in lines:
                         self._take(line.decode(errors="replace"))
+                self._pace.rest()
         except OSError as error:
             self._wire.event("witness.blind", witness="trace", reason=f"{error}")
         finally:
