@@ -125,6 +125,9 @@ SUSPENDED = Failure(
     "an update of a guest that is suspended to RAM",
     lambda scene: Suspended(scene, "suspended"),
     r"new QEMU took over a guest that is suspended",
-    "docs/devel/migration/CPR.rst: as above; a guest that sleeps has closed its NIC, and drops what comes",
-    promised={**IN_PLACE, "DMA": "lost"},
+    "docs/devel/migration/CPR.rst: as above; a guest that sleeps has let its NIC and its ports go",
+    promised={**IN_PLACE, "DMA": "lost", "chardevs": "lost"},
+    known={"11.1": {"next update": "fails"}},
+    reason="QEMU 11.1.3: after a sleep the mappings of VFIO (type1) are not those of new QEMU "
+    "(reproductions/vapic-reset.sh)",
 )
