@@ -31,6 +31,7 @@ ALONE: Sequence[Failure] = (
     *KILLS,
     transfer.LATE,
     moments.SUSPENDED,
+    moments.RESET,
     plugging.BEFORE,
 )
 """Failures after which there may be no guest, or that need a QEMU of their own."""

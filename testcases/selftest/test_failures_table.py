@@ -15,6 +15,7 @@ from lab.checkers.failure import ANSWERS
 from lab.failures import IN_PLACE, LOST, UNHARMED, Failure
 from lab.failures import listener as listener_file
 from lab.failures.kills import SAVED_BYTES, kill_amid
+from lab.failures.moments import all_ram
 from lab.failures.newcomer import KILLER, without_vfio
 from lab.failures.table import ALL, ALONE, FAILURES, TOGETHER, boots
 
@@ -95,6 +96,18 @@ def test_what_was_asked_for_is_there(asked: str) -> None:
 def test_a_command_line_without_its_vfio_devices() -> None:
     argv = ["qemu", "-device", "vfio-pci,id=dev0,host=1", "-device", "virtio-serial-pci", "-qmp", "x"]
     assert without_vfio(argv) == ["qemu", "-device", "virtio-serial-pci", "-qmp", "x"]
+
+
+@pytest.mark.parametrize("end, begun", [("00000000000c2fff", False), ("000000000fffffff", True)])
+def test_a_firmware_that_has_begun_has_made_all_ram(end: str, begun: bool) -> None:
+    """Lines of QEMU 11.1.3 before and after."""
+    told = (
+        f'FlatView #0\r\n AS "memory", root: system\r\n  0000000000000000-{end} (prio 0, ram): ram0 KVM\r\n'
+    )
+    assert (
+        all_ram(told + "  0000000000100000-000000000fffffff (prio 0, ram): ram0 @0000000000100000 KVM\r\n")
+        is begun
+    )
 
 
 @pytest.mark.parametrize("phase", ["exec", "socket", "state"])
