@@ -7,13 +7,16 @@ STAMP := $(VENV)/.installed
 
 # by name, from Debian 12 or 13
 APT_RUN := git make python3 python3-venv mmdebstrap patchelf e2fsprogs util-linux xz-utils uidmap debian-archive-keyring ca-certificates
-APT_TEST := chromium fonts-dejavu-core
+APT_TEST := chromium fonts-dejavu-core ipmitool
 
-.PHONY: help run run-all test setup setup-test selftest bench-test bench-lane-1 bench-lane-2 clean
+.PHONY: help run run-all lab-demo lab-scale test setup setup-test selftest bench-test bench-lane-1 bench-lane-2 clean
+.PHONY: mutants bench-judge
 
 help:
 	@echo "make run      build what is missing, update a guest's QEMU under DMA load of a NIC, report"
 	@echo "make run-all  the same with every device, back-end, mode of update and kind of memory (hours)"
+	@echo "make lab-demo a coordinator, two hosts with BMCs (emulated) and two runs at once, in some minutes"
+	@echo "make lab-scale queueing time and cost of 200 places and 50 runs at once, of a simulated lab"
 	@echo "make test     linters, types, self-tests, then the suite on the virtual bench"
 	@echo "make clean    remove the virtual environment; images stay in the cache (cprlab images clean)"
 
@@ -23,6 +26,12 @@ run: setup
 run-all: setup
 	$(VENV)/bin/cprlab run --bench $(BENCH)
 
+lab-demo: setup
+	$(VENV)/bin/cprlab lab demo
+
+lab-scale: setup
+	$(VENV)/bin/cprlab lab scale
+
 test: setup-test
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/ruff check .
@@ -30,7 +39,7 @@ test: setup-test
 	$(MAKE) --no-print-directory selftest bench-test
 
 selftest: setup-test
-	$(VENV)/bin/pytest testcases/selftest
+	$(VENV)/bin/pytest -n 2 testcases/selftest
 
 # two benches at a time, each on a processor of its own; what a lane prints comes when it ends
 bench-test: setup-test
@@ -39,7 +48,7 @@ bench-test: setup-test
 
 # about half of the time; the other lane has the rest
 LANE_1 := $(patsubst %,testcases/test_%.py,cpr_exec_devices cpr_exec_nic cpr_transfer cpr_exec_memory \
-	qemu_versions bad_input main_job)
+	qemu_versions bad_input main_job bare_metal)
 # what is marked so is one of many of its kind
 LANE := $(VENV)/bin/pytest --lg-env $(BENCH) -m "not nightly"
 
@@ -48,6 +57,14 @@ bench-lane-1:
 
 bench-lane-2:
 	$(LANE) $(filter-out $(LANE_1),$(wildcard testcases/test_*.py))
+
+# each small change to a checker must turn a self-test red, or be explained; 20 minutes of processor time
+mutants: setup
+	$(VENV)/bin/python -m testcases.mutation
+
+# how fast recordings of 10^7 and 10^8 blocks are judged, beside a plain pass of numpy; needs 5 GB
+bench-judge: setup
+	$(VENV)/bin/python -m testcases.selftest.judging
 
 setup: $(STAMP)
 	@./images/apt-get-missing $(APT_RUN)

@@ -5,8 +5,10 @@ import pytest
 pytest_plugins = [
     "lab.drivers.labgrid_pytest",
     "lab.report.pytest_run",
+    "lab.places.pytest_permit",
     "fixtures.qemu",
     "fixtures.bench",
+    "fixtures.shelf",
     "fixtures.host",
     "fixtures.evidence",
     "fixtures.row",
@@ -20,6 +22,7 @@ pytest_plugins = [
     "fixtures.kexec",
     "fixtures.pause",
     "fixtures.failure",
+    "fixtures.planting",
 ]
 
 
@@ -37,6 +40,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     modes = "cpr-exec,cpr-transfer"
     group.addoption("--pause-modes", metavar="NAMES", default=modes, help=f"in turns (default: {modes})")
     group.addoption("--pause-repeats", type=int, default=4, metavar="N", help="of each mode (default: 4)")
+    group.addoption("--faults", metavar="NAMES", default="", help="to plant, apart by commas (default: all)")
+    group.addoption("--risky", action="store_true", help="also faults that may harm a real bench")
     group.addoption("--clean-runs", type=int, default=5, metavar="N", help="of a calibration (default: 5)")
     group.addoption(
         "--seed", type=int, default=1, metavar="N", help="seed of the load's content (default: 1)"

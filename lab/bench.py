@@ -12,7 +12,10 @@ from typing import Any
 from labgrid import Environment
 from labgrid.exceptions import NoDriverFoundError
 
+from lab import health
 from lab.drivers import target_file
+from lab.drivers.agent import HostAgent, NotRestored
+from lab.drivers.labgrid_console import SerialConsole
 from lab.drivers.labgrid_host import AssignableFunction, BenchHost
 from lab.drivers.labgrid_strategy import BenchStrategy
 from lab.drivers.labgrid_virtual import VirtualBenchDriver
@@ -21,6 +24,8 @@ from lab.drivers.ssh import HostConnection
 from lab.drivers.target_file import TargetFile
 from lab.drivers.wire import WireProtocol
 from lab.errors import LabUsageError
+from lab.health.use import made_ready
+from lab.link import Receiver
 
 
 class Bench:
@@ -35,23 +40,71 @@ class Bench:
         self.virtual: VirtualBenchDriver | None = None
         with suppress(NoDriverFoundError):
             self.virtual = self.target.get_driver(VirtualBenchDriver, activate=False)
+        self.console: SerialConsole | None = None
+        with suppress(NoDriverFoundError):
+            self.console = self.target.get_driver(SerialConsole, activate=False)
 
     @property
     def name(self) -> str:
         """The bench's name: its file's, without suffix."""
         return self.target_file.name
 
+    @property
+    def machine(self) -> str:
+        """By what a real host is known, whatever its name: address, port and key; "" for a virtual bench."""
+        return self.host.machine_words
+
     def ready(self) -> None:
-        """Make it ready, again if it died.
+        """Make it ready, again if it died. A real host that was found suspect is checked then.
 
         Raises:
-            BenchError: it cannot be made ready.
+            BenchError: it cannot be made ready, or is in quarantine or maintenance.
         """
-        self.strategy.transition("ready")
+        if self.virtual is not None:
+            self.strategy.transition("ready")
+        else:
+            made_ready(self, health.Store())
+
+    @contextmanager
+    def agent(
+        self, receiver: Receiver | None = None, *, name: str = "host agent", see: str = ""
+    ) -> Iterator[HostAgent]:
+        """A session with the host's agent, which may touch what the target file lists.
+
+        A real host whose agent does not answer any more at the end is suspect, even if ssh does.
+
+        Raises:
+            NotRestored: what was changed on the host stays so: a virtual bench is switched off then, a real
+                host goes into quarantine.
+        """
+        try:
+            with HostAgent(self.connection, receiver, name=name, functions=self.allowed, see=see) as agent:
+                yield agent
+                if self.virtual is None and not agent.answers():
+                    self._tell(health.Event.USE_FAILED, f"the {name} did not answer any more")
+            if agent.left:
+                with HostAgent(self.connection, name=name):
+                    pass  # the next one undoes what the one before it could not yet
+        except NotRestored as error:
+            if self.virtual is not None:
+                self.off()
+            else:
+                self._tell(health.Event.NOT_RESTORED, str(error))
+            raise
 
     def off(self) -> None:
         """Disconnect, and power off where that is ours to do."""
         self.strategy.transition("off")
+
+    @contextmanager
+    def booting_anew(self) -> Iterator[None]:
+        """Make the host boot anew inside, by whatever way; see BenchHost.booting_anew."""
+        self.host.boots_s = self.strategy.boot_timeout_s
+        try:
+            with self.host.booting_anew():
+                yield
+        finally:
+            self.host.boots_s = 0.0
 
     @property
     def connection(self) -> HostConnection:
@@ -62,6 +115,11 @@ class Bench:
     def functions(self) -> Mapping[str, AssignableFunction]:
         """The functions that may be given to a guest, by name."""
         return self.host.functions
+
+    @property
+    def allowed(self) -> list[dict[str, Any]]:
+        """What the host agent may touch, for its `functions`."""
+        return [function.told for function in self.functions.values()]
 
     def function(self, name: str) -> AssignableFunction:
         """One of them; LabUsageError for an unknown name."""
@@ -84,10 +142,15 @@ class Bench:
     def facts(self) -> dict[str, Any]:
         """What a run record says about the bench: name, kind, acceleration, seconds of each boot phase."""
         if self.virtual is None:
-            return {"name": self.name, "kind": "hardware"}
+            # an emulated host must not pass for metal, however it is reached: its processor says what it is
+            under = self.connection.run(["grep", "-qw", "hypervisor", "/proc/cpuinfo"]).returncode == 0
+            return {"name": self.name, "kind": "machine under a hypervisor" if under else "hardware"}
         chosen = self.virtual.acceleration
         facts = {"name": self.name, "kind": "virtual", "boot_phases_s": dict(self.virtual.vm.phases)}
         return facts | ({"acceleration": chosen.name, "acceleration_reason": chosen.reason} if chosen else {})
+
+    def _tell(self, event: health.Event, reason: str) -> None:
+        health.Store().happened(self.name, event, reason, self.machine)
 
     def _driver(self, kind: type) -> Any:
         try:
@@ -111,7 +174,9 @@ def prepared(path: Path, *, log_dir: Path | None = None, seed_files: Sequence[Pa
 
 
 def set_up(bench: Bench, *, log_dir: Path | None = None, seed_files: Sequence[Path] = ()) -> None:
-    """What the next power-on shall use; nothing on real hardware."""
+    """What the next power-on shall use; on real hardware only a console's log."""
+    if bench.console is not None:
+        bench.console.log_dir = log_dir
     if bench.virtual is not None:
         bench.virtual.log_dir, bench.virtual.seed_files = log_dir, tuple(seed_files)
 

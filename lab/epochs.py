@@ -21,10 +21,13 @@ class Agent(Protocol):
 
 
 class Epochs:
-    """The open epoch, and how the next one is opened."""
+    """The open epoch, and how the next one is opened.
 
-    def __init__(self, recorder: Recorder, agents: Sequence[Agent]) -> None:
-        self.number = 0
+    used: the last one that these agents were told of before
+    """
+
+    def __init__(self, recorder: Recorder, agents: Sequence[Agent], used: int = 0) -> None:
+        self.number = self.used = used
         self._recorder, self._agents = recorder, agents
 
     def open_next(self) -> None:

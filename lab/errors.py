@@ -2,6 +2,7 @@
 
 LabError            Allure "broken"; exit status 2
   BenchError        the bench must be repaired
+    HostSilent      its host does not answer: switching its power may help
   LabUsageError     the caller or a configuration file must be corrected
   Inconclusive      evidence is missing: an UNKNOWN verdict
 SutError            becomes an event on the timeline, never an outcome of its own
@@ -17,6 +18,10 @@ class LabError(Exception):
 
 class BenchError(LabError):
     """A bench, its devices or its images are not as they must be."""
+
+
+class HostSilent(BenchError):
+    """A host says nothing at all; one that refuses a key does not count."""
 
 
 class LabUsageError(LabError):

@@ -2,14 +2,15 @@
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from lab.columns import Table
+from lab.errors import BenchError
 from lab.timeline import Recorder
 
 LOGS = {"host": "dmesg-host.log", "guest": "dmesg-guest.log", "qemu": "qemu-old.log"}
@@ -42,7 +43,8 @@ class Evidence:
         with self._lock:
             if not self._closed:
                 self.recorder.record(kind, **data)
-                self._note(kind, data)
+                with self._noticing():
+                    self._note(kind, data)
 
     def record(self, kind: str, /, **data: Any) -> None:
         """Record an event of the controller's own."""
@@ -52,10 +54,11 @@ class Evidence:
         with self._lock:
             if self._closed:
                 return
-            if table not in self._tables:
-                dtypes = {name: column.dtype.str for name, column in columns.items()}
-                self._tables[table] = Table(self.folder / "columns" / table, dtypes)
-            self._tables[table].append(columns)
+            with self._noticing():
+                if table not in self._tables:
+                    dtypes = {name: column.dtype.str for name, column in columns.items()}
+                    self._tables[table] = Table(self.folder / "columns" / table, dtypes)
+                self._tables[table].append(columns)
             self._rows[table] += 1
             self._grown.notify_all()
 
@@ -70,6 +73,14 @@ class Evidence:
     def beats_in(self, epoch: int, count: int = 1) -> bool:
         """Whether the guest's heart has beaten so often since an epoch was opened."""
         return sum(beats for of, beats in list(self._beats.items()) if of >= epoch) >= count
+
+    def require_whole(self) -> None:
+        """Raises BenchError if something could not be written: what is not on record cannot be judged."""
+        if (failure := self.recorder.failure) is not None:
+            raise BenchError(
+                f"the evidence of this case could not be written: {failure.strerror or failure}; "
+                f"make room in {self.folder}, or name another place by --runs-dir"
+            )
 
     def wait_for_flow(self, timeout_s: float) -> bool:
         """Wait until every stream of every load that runs was received once more; whether it was."""
@@ -89,9 +100,18 @@ class Evidence:
         with self._lock:
             if not self._closed:
                 self._closed = True
-                for table in self._tables.values():
-                    table.close()
+                with self._noticing():
+                    for table in self._tables.values():
+                        table.close()
                 self.recorder.close()
+
+    @contextmanager
+    def _noticing(self) -> Iterator[None]:
+        """What cannot be written is told by `require_whole`: a link's thread would die of an exception."""
+        try:
+            yield
+        except OSError as error:
+            self.recorder.failure = self.recorder.failure or error
 
     def _note(self, kind: str, data: Mapping[str, Any]) -> None:
         if kind == "log":

@@ -14,7 +14,7 @@ from lab.drivers.agent import HostAgent
 from lab.drivers.ssh import HostConnection
 from lab.evidence import Evidence
 from lab.guest_link import GuestLink
-from lab.incarnation import Incarnation, Incarnations
+from lab.incarnation import TRANSCRIPT, Incarnation, Incarnations
 from lab.preflight.modes import cpr_modes, require_mode
 from lab.qemu.argv import GuestConfig
 from lab.qemu.monitor import Monitor
@@ -33,6 +33,7 @@ class Guest:
     monitor:   of that process
     link:      to the guest agent; raises OutcomeUnknown when the guest does not answer
     followers: told of every other process that `become` names
+    kept, epochs: whether it served another case before this one, and the last epoch it was told of by then
     system_map: of its kernel, on the controller, to name where it is when it does not answer
     """
 
@@ -43,6 +44,7 @@ class Guest:
         self.system_map: Path | None = None
         self.boot_id = self.kernel = self.version = ""
         self.followers: list[Callable[[Incarnation], None]] = []
+        self.kept, self.epochs = False, 0
 
     @property
     def pid(self) -> int:
@@ -76,6 +78,19 @@ class Guest:
             require_mode(qemu_mode, cpr_modes(self.monitor.execute("query-qmp-schema")), self.version)
         hello = signs.awaited(lambda patience_s: self.link.call("hello", patience_s), timeout_s)
         self.boot_id, self.kernel = hello["boot_id"], hello["kernel"]
+
+    def serve(self, evidence: Evidence) -> None:
+        """Go on under another case: what is seen of it from now on is that one's evidence.
+
+        Raises:
+            OutcomeUnknown: it does not answer.
+        """
+        self.kept = True
+        self.followers.clear()
+        self.qemus.evidence = self.link.receiver = evidence
+        self.monitor.serve(evidence.recorder, evidence.folder / TRANSCRIPT)
+        evidence.record("witness.start", witness="qemu-stderr")
+        self.link.call("hello")
 
     def quit(self) -> None:
         """End it before its context does, and wait until its devices are free."""

@@ -127,6 +127,14 @@ class GuestLink:
                 if left_s <= GONE_PERIOD_S or self.gone():
                     raise
 
+    def through(self, made: Callable[[Connection], Connection]) -> None:
+        """Have every connection from now on go through what is made of it; the present one is given up."""
+        connect = self._connect
+        self._connect = lambda: made(connect())
+        with self._lock:
+            if self._connection:
+                self._connection.close()  # the reader notices
+
     def close(self) -> None:
         """Give up the connection and all calls under way."""
         self._closing.set()

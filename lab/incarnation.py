@@ -14,9 +14,9 @@ from lab.errors import BenchError, SutError
 from lab.evidence import Evidence
 from lab.qemu.argv import GuestConfig, with_descriptors
 from lab.qemu.monitor import Monitor
-from lab.witnesses.farends import prepare
 
 QUIT_TIMEOUT_S = 20.0
+TRANSCRIPT = "qmp.jsonl"
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,7 @@ class Incarnations:
         self.host.check(["mkdir", "-p", "-m", "700", config.run_dir])
         if self._number == 1:
             self._undo.callback(self.host.run, ["rm", "-rf", config.run_dir])
-        if self._number == 1:
-            prepare(self.agent, config)
+            _make_far_ends(self.agent, config)
         argv = [*wrapper, *config.argv(qemu, new=self._number > 1), *incoming]
         spawned = self.agent.spawn(
             "qemu",
@@ -90,7 +89,7 @@ class Incarnations:
 
     def monitor(self, of: Incarnation) -> Monitor:
         """A monitor for it, not connected yet."""
-        transcript = self.evidence.folder / "qmp.jsonl"
+        transcript = self.evidence.folder / TRANSCRIPT
         connect = partial(self.host.stream_unix, of.config.qmp_path)
         monitor = Monitor(connect, self.evidence.recorder, transcript, lambda: self.how_it_ended(of.pid))
         self._undo.callback(monitor.close)
@@ -123,6 +122,13 @@ class Incarnations:
                 self.agent.reap(pid, QUIT_TIMEOUT_S)
             except BenchError:
                 self.agent.kill(pid)
+
+
+def _make_far_ends(agent: HostAgent, config: GuestConfig) -> None:
+    """Make what QEMU connects its chardevs to when it starts."""
+    for one in config.chardevs:
+        if one.backend.prepared:
+            agent.stream_prepare(one.id, one.backend.far, one.where(config.run_dir, config.home))
 
 
 @contextmanager

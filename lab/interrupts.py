@@ -3,6 +3,11 @@
 import signal
 
 
+def heed_termination() -> None:
+    """Let SIGTERM end the run as Ctrl-C does, so that what it holds of others is released."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
 def heed() -> None:
     """Let SIGINT raise KeyboardInterrupt again where a shell has it ignored, as for a job in the background.
 

@@ -70,7 +70,12 @@ class Timeline:
 
 
 class Recorder:
-    """The one writer of a timeline: thread-safe, on disk before `record` returns."""
+    """The one writer of a timeline: thread-safe, on disk before `record` returns.
+
+    failure: what it could not write; nothing is recorded after that, for what is missing nobody could see.
+             Most of those who record are threads that would die of an exception, unheard; so whoever judges
+             must ask
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,19 +83,20 @@ class Recorder:
         self._file = path.open("x", encoding="utf-8", buffering=1)
         self._lock = threading.Lock()
         self._next = 0
+        self.failure: OSError | None = None
 
     def record(self, kind: str, /, **data: Any) -> int:
-        """Append one event and return its index; after `close` the case is over, and it is dropped (-1).
-
-        Raises:
-            OSError: if the disk is full.
-        """
+        """Append one event and return its index; after `close` the case is over, and it is dropped (-1)."""
         with self._lock:
-            if self._file.closed:
+            if self._file.closed or self.failure:
                 return -1
             index = self._next
             event = {"index": index, "t_ns": time.monotonic_ns(), "kind": kind, "data": data}
-            self._file.write(json.dumps(event) + "\n")
+            try:
+                self._file.write(json.dumps(event) + "\n")
+            except OSError as error:
+                self.failure = error
+                return -1
             self._next += 1
             return index
 
@@ -110,9 +116,15 @@ class Recorder:
         else:
             self.record(f"{kind}.ok", **data)
 
+    def fileno(self) -> int:
+        return self._file.fileno()
+
     def close(self) -> None:
         with self._lock:
-            self._file.close()
+            try:
+                self._file.close()
+            except OSError as error:  # what it still held
+                self.failure = self.failure or error
 
     def __enter__(self) -> "Recorder":
         return self

@@ -18,7 +18,6 @@ from typing import Any
 import pytest
 
 from lab.bench import open_bench
-from lab.drivers.agent import HostAgent
 from lab.drivers.capabilities import require
 from lab.drivers.virtual_seed import KeyPair, write_private
 from lab.errors import BenchError
@@ -78,7 +77,7 @@ def run(folder: Path, bench: str, select: str, *options: str, before: Sequence[s
         done = subprocess.run(
             [*before, *CPRLAB, "run", CASES, "-k", select, *where, *options],
             cwd=CHECKOUT,
-            env={**os.environ, "XDG_RUNTIME_DIR": runtime},
+            env={**os.environ, "XDG_RUNTIME_DIR": runtime, "XDG_STATE_HOME": str(folder / "state")},
             capture_output=True,
             text=True,
             check=False,
@@ -192,7 +191,7 @@ def test_a_case_after_a_dead_bench_gets_a_fresh_one(bad: Run) -> None:
 def test_a_host_without_iommu_is_told_of(tmp_path: Path) -> None:
     path = tmp_path / "off.yaml"
     path.write_text(VIRTUAL.replace("cpus: 2\n", "cpus: 2\n          iommu: none\n"))
-    with open_bench(path, log_dir=tmp_path) as bench, HostAgent(bench.connection) as agent:
+    with open_bench(path, log_dir=tmp_path) as bench, bench.agent() as agent:
         with pytest.raises(BenchError, match="bench off cannot assign a device by type1: it has no IOMMU"):
             require(agent.capabilities(), "type1", bench.name)
         with pytest.raises(AgentRefusal, match=r"0000:01:00\.0 has no IOMMU group: switch the IOMMU on"):

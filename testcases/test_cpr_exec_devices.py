@@ -13,8 +13,8 @@ from lab.rows.table import cases
 
 REFUSED = [(case.name, case.backend) for case in cases() if case.refused is not None]
 LOST = [(case.name, case.backend) for case in cases() if case.fate.lost]  # test_known_defects.py
-# On 11.1.3 one update in some dozens left the NIC's INTx asserted and masked for good: the command register
-# has DisINTx, the status register a pending INTx, the host counts no further interrupt; cause not found
+# On 11.1.3 an INTx is lost that comes when the processors' state was read and KVM is still there: one update
+# in some dozens left the NIC's line asserted and masked for good (testcases/reproductions/intx-lost.sh)
 UNSURE = ("intx",)
 UPDATED = [
     pytest.param(*pair, marks=[pytest.mark.nightly] if case.name in UNSURE else [])

@@ -7,15 +7,16 @@ finds what the first one found. What a single update may cost is claimed in test
 import pytest
 
 from lab.checkers import nothing_grows
-from lab.faults.planted import FAULTS
+from lab.faults.catalogue import FAULTS
 from lab.verdict import Outcome
 
 FEW, MANY = 8, 100
 COUNTS = [FEW, pytest.param(MANY, marks=pytest.mark.nightly)]
-BACKENDS = ["type1", pytest.param("iommufd", marks=pytest.mark.nightly)]
+NIGHTLY = [("nic", "iommufd"), ("vdpa-net", "vdpa"), ("tap", "vhost")]
+ROWS = [("nic", "type1"), *(pytest.param(*pair, marks=pytest.mark.nightly) for pair in NIGHTLY)]
 
 
-@pytest.mark.parametrize("iommu", BACKENDS, indirect=True)
+@pytest.mark.parametrize("row, iommu", ROWS, indirect=True)
 @pytest.mark.parametrize("count", COUNTS)
 def test_nothing_adds_up(load, update, verdict, claims, count):
     """After many updates in a row under load QEMU and the host's kernel hold what they held before."""

@@ -23,8 +23,8 @@ def cases(boots):
 
 
 @pytest.mark.parametrize("boot, qemu_words", cases({"short": SHORT}), indirect=["qemu_words"])
-def test_a_failed_update_changes_nothing(boot, fail_all, old_version, verdict):
-    """An update that fails before its exec leaves the guest as it was, with all it has and all it can do."""
+def test_one_of_each_kind(boot, fail_all, old_version, verdict):
+    """A failed update does to the guest what QEMU promises: one failure of each kind, of every run."""
     fail_all(boot)
 
     verdict(*(answer for failure in boot for answer in failure.answers(old_version)))

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from lab.checkers import file_kept, preflight_refuses, same_guest, unpromised, update_completed
+from lab.checkers import (
+    file_kept,
+    preflight_refuses,
+    same_guest,
+    unpromised,
+    update_completed,
+    update_refused,
+)
 from lab.preflight.command import Command
 from lab.qemu.memory import MEMFD, Memory
 from lab.running_qemu import Question, looked_at
@@ -122,6 +129,19 @@ def test_a_log_without_append_is_lost(load, update, log_sized, verdict):
 
     log_lost = unpromised(file_kept())
     verdict(preflight_refuses("file-truncated"), update_completed(), same_guest(), log_lost)
+
+
+@pytest.mark.nightly
+@pytest.mark.forced("kernel-type1")
+def test_a_kernel_without_update_vaddr_is_refused(compatible_container, load, update, verdict):
+    """QEMU refuses by itself, and the guest goes on: preflight only says so before."""
+    with load() as running:
+        running.settle()
+        with update():
+            running.settle()
+
+    refused = update_refused("does not support VFIO_UPDATE_VADDR")
+    verdict(preflight_refuses("kernel-type1"), refused, same_guest("fail"))
 
 
 @pytest.mark.nightly

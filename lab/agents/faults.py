@@ -1,6 +1,8 @@
 """Faults on the wire, planted to see whether the lab notices them."""
 
 import contextlib
+import time
+from collections import deque
 from collections.abc import Callable
 
 from .frames import HEADER_BYTES
@@ -8,13 +10,15 @@ from .rpc import AgentError, Wire
 from .sending import Channel
 
 TO_GUEST = ("drop", "duplicate", "flip", "reorder", "stale")
-FROM_GUEST = ("drop", "flip")
+FROM_GUEST = ("drop", "flip", "delay")
+DELAY_S = 12.0
+"""Longer than any pause that a bench allows by default, or that a virtual one does."""
 
 
 class FaultyWire:
     """A channel that does to the next frames what it was told, and else passes them on.
 
-    A dropped frame counts as sent: that is the fault.
+    A dropped frame counts as sent: that is the fault. "delay" keeps all frames back for DELAY_S, in order.
     """
 
     def __init__(self, channel: Channel, out: Wire) -> None:
@@ -23,6 +27,7 @@ class FaultyWire:
         self._to_guest: list[str] = []
         self._from_guest: list[str] = []
         self._older = self._held = b""
+        self._late, self._until_ns = deque[bytes](), 0
         self._send: dict[str, Callable[[bytes], None]] = {
             "drop": lambda frame: None,
             "duplicate": self._duplicate,
@@ -40,7 +45,10 @@ class FaultyWire:
         possible = {"to-guest": TO_GUEST, "from-guest": FROM_GUEST}.get(direction, ())
         if kind not in possible:
             raise AgentError(f"no fault {kind!r} {direction}: there are {', '.join(possible) or 'none'}")
-        (self._to_guest if direction == "to-guest" else self._from_guest).extend([kind] * count)
+        if kind == "delay":
+            self._until_ns = time.monotonic_ns() + int(DELAY_S * 1e9)
+        else:
+            (self._to_guest if direction == "to-guest" else self._from_guest).extend([kind] * count)
         detail = {"kind": kind, "count": count, "direction": direction}
         self._out.event("fault.planted", fault=f"wire.{kind}", detail=detail)
 
@@ -56,6 +64,10 @@ class FaultyWire:
         return len(frame)
 
     def recv(self, longest: int) -> bytes:
+        while time.monotonic_ns() < self._until_ns:
+            self._late.append(self._channel.recv(longest))  # BlockingIOError: it has them all
+        if self._late:
+            return self._late.popleft()
         frame = self._channel.recv(longest)
         # frames of others, like the guest kernel's own, are not what was meant
         while self._from_guest and frame[14:18] == b"CPRL":

@@ -118,6 +118,7 @@ class NumberedStream:
         held: bool = False,
     ) -> None:
         self.epoch = epoch
+        self._seen = seen
         self.checker = Checker(seen)
         self.sent = 0
         self._period_s = 1 / rate_hz
@@ -159,6 +160,13 @@ class NumberedStream:
         with self._progress:
             self._awake_s = time.monotonic()
             self._sending = True
+
+    def renew(self, rate_hz: float, *, held: bool = False) -> None:
+        """Go on over the same connection as if it were a new stream; when both ends are drained."""
+        with self._progress:
+            self.checker, self.sent = Checker(self._seen), 0
+            self._longest_idle_s, self._awake_s = 0.0, time.monotonic()
+            self._period_s, self._sending = 1 / rate_hz, not held
 
     def pace(self, rate_hz: float) -> None:
         """Send so many lines per second from now on."""

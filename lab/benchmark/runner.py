@@ -10,7 +10,6 @@ from lab.bench import Bench
 from lab.benchmark import Comparison, PlainTool, Series, Share
 from lab.benchmark.ours import Run, limit, saturated
 from lab.benchmark.tools import plain_tools
-from lab.drivers.agent import HostAgent
 from lab.epochs import Epochs
 from lab.evidence import Evidence
 from lab.guest import Guest
@@ -86,7 +85,7 @@ class Benchmark:
         evidence = Evidence(self.folder / f"{case.name}-{case.backend}")
         with ExitStack() as undo:
             undo.callback(evidence.conclude)
-            agent = undo.enter_context(HostAgent(self.bench.connection, evidence))
+            agent = undo.enter_context(self.bench.agent(evidence))
             require(case, bench_facts(self.bench, agent, agent.qemu_probe), self.bench.name)
             site = Site(self.bench, agent, evidence, undo, SEED)
             attached = [device.attach(site) for device in case.row.devices]

@@ -1,6 +1,8 @@
 """How often clean runs may cry wolf, by how often they did not."""
 
+from collections.abc import Mapping
 from math import comb
+from typing import Any
 
 CONFIDENCE = 0.95
 
@@ -21,6 +23,17 @@ def rate_below(alarms: int, runs: int, confidence: float = CONFIDENCE) -> float:
         else:
             high = middle
     return high
+
+
+def in_words(bound: Mapping[str, Any]) -> str:
+    """The bound of a certificate as a sentence."""
+    if not bound["clean_runs"]:
+        return "no clean run was done: nothing is known of false alarms"
+    return (
+        f"{bound['alarms']} of {bound['clean_runs']} clean runs were not green: fewer than "
+        f"{100 * bound['rate_below']:.1f}% of clean runs cry wolf, with {100 * bound['confidence']:.0f}% "
+        "confidence"
+    )
 
 
 def _at_most(alarms: int, runs: int, rate: float) -> float:

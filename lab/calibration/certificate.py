@@ -1,22 +1,29 @@
 """The certificate: what a calibration of a bench showed, and whether a later run may stand on it."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from lab.calibration.bound import CONFIDENCE, rate_below
 from lab.calibration.matrix import Calibration
+from lab.drivers import target_file
 from lab.drivers.run_dirs import state_dir
-from lab.run_record import now, read_run
+from lab.errors import LabUsageError
+from lab.run_record import commit_of, now, read_run
 
 FILE = "calibration.json"
 SCHEMA_VERSION = 1
 
 
-def certificate(run: Path, found: Calibration) -> dict[str, Any]:
+def certificate(
+    run: Path, found: Calibration, *, earlier: Sequence[Path] = (), left_out: Sequence[str] = ()
+) -> dict[str, Any]:
     """What calibration.json says.
+
+    earlier:  runs that it takes together with this one
+    left_out: faults that are not planted on this bench, as nobody asked for them
 
     Raises:
         LabUsageError: the folder holds no run.
@@ -25,6 +32,7 @@ def certificate(run: Path, found: Calibration) -> dict[str, Any]:
     return {
         "schema_version": SCHEMA_VERSION,
         "run_id": record["run_id"],
+        "runs": [*(one.name for one in earlier), record["run_id"]],
         "made": record["end"] or now(),
         "lab": record["commit"],
         "bench": record["bench"],
@@ -35,9 +43,29 @@ def certificate(run: Path, found: Calibration) -> dict[str, Any]:
             "rate_below": round(rate_below(found.alarms, len(found.clean)), 6),
             "confidence": CONFIDENCE,
         },
+        "missing": list(found.missing),
+        "left_out": list(left_out),
         "faults": [row.as_json() for row in found.rows],
         "passed": found.passed,
     }
+
+
+def rests_on(run: Path) -> list[Path]:
+    """The runs that a calibration takes together, this one included, to go on with it.
+
+    Raises:
+        LabUsageError: it is no calibration, or one of them is not beside it any more.
+    """
+    if not (run / FILE).exists():
+        raise LabUsageError(f"{run} is no calibration that can be gone on with: it has no {FILE}")
+    try:
+        named = json.loads((run / FILE).read_text(encoding="utf-8"))["runs"]
+        runs = [run.absolute().parent / str(name) for name in named]
+    except (OSError, ValueError, KeyError, TypeError) as damage:
+        raise LabUsageError(f"{run / FILE} is damaged: {type(damage).__name__}: {damage}") from damage
+    for earlier in runs:
+        read_run(earlier)
+    return runs
 
 
 def place(bench: str) -> Path:
@@ -86,6 +114,21 @@ def standing(bench: str, lab: str | None, days: float, at: datetime | None = Non
     else:
         remark = ""
     return _stands(run_id, held["made"], remark)
+
+
+def in_words(held: Mapping[str, Any]) -> str:
+    """What `standing` found: the calibration that a run stands on, or why on none."""
+    return str(held["remark"] or f"{held['run_id']} of {held['made']}")
+
+
+def header(target: Path) -> str:
+    """The same of a target file's bench and this lab.
+
+    Raises:
+        LabUsageError: the file is wrong.
+    """
+    file, lab = target_file.load(target), commit_of(Path(__file__).parent)
+    return in_words(standing(file.name, lab, file.options.limits.calibration_days))
 
 
 def _stands(run_id: str | None, made: str | None, remark: str) -> dict[str, Any]:

@@ -94,6 +94,11 @@ def _beats(found: Findings, beats: list[Event]) -> None:
         found.defect(f"beat {other.data['beat']} came after beat {one.data['beat']}", one, other)
 
 
+def silent_s(timeline: Timeline, update: Update, last: Event) -> float:
+    """How long before the end of what is judged of an update its last beat was heard."""
+    return (alive_until(timeline, update).t_ns - last.t_ns) / 1e9
+
+
 def _lives(found: Findings, timeline: Timeline, update: Update, beats: list[Event]) -> None:
     before = [e for e in beats if e.index < update.invoke.index]
     if not before:
@@ -105,7 +110,7 @@ def _lives(found: Findings, timeline: Timeline, update: Update, beats: list[Even
     if not after:
         found.gap(f"no heartbeat of epoch {epoch} was heard after {update.name}", update.done)
         return
-    silence_s = (alive_until(timeline, update).t_ns - after[-1].t_ns) / 1e9
+    silence_s = silent_s(timeline, update, after[-1])
     if silence_s > SILENCE_S:
         found.gap(f"no heartbeat in the last {silence_s:.1f} s after {update.name}", after[-1])
     if not any(e.data.get("memory_intact") is True for e in after):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from lab.checkers.benign import STANDARD, Benign, harmless
 from lab.checkers.findings import Findings
+from lab.checkers.guest import SILENCE_S, silent_s
 from lab.checkers.updates import awake, completed, fresh_epoch, seeing
 from lab.timeline import Event, Timeline
 from lab.verdict import Verdict
@@ -47,8 +48,16 @@ class LogsClean:
             found.gap("the guest's agent never came up, so nobody read the guest's log")
         for update in done:
             epoch = fresh_epoch(found, timeline, update)
-            if epoch is not None and not timeline.of("guest.heartbeat", epoch=epoch):
+            if epoch is None:
+                continue
+            if not (beats := timeline.of("guest.heartbeat", epoch=epoch)):
                 found.gap(f"nobody read the guest's log after {update.name}", update.done)
+            # who reads the log is who beats
+            elif (silence_s := silent_s(timeline, update, beats[-1])) > SILENCE_S:
+                found.gap(
+                    f"nobody read the guest's log in the last {silence_s:.1f} s after {update.name}",
+                    beats[-1],
+                )
         self._judge(found, timeline)
         return found.verdict()
 

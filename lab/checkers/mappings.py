@@ -4,18 +4,21 @@ Source: Linux include/trace/events/iommu.h: iommu:unmap is emitted for every unm
 iommu:io_page_fault for every access without a mapping.
 """
 
+import re
 from dataclasses import dataclass
 
 from lab.checkers.clocks import Span
 from lab.checkers.findings import Findings
 from lab.checkers.flight import paused_on_host
-from lab.checkers.updates import Update, completed, seeing
+from lab.checkers.updates import Update, awake, completed, seeing
 from lab.timeline import Event, Timeline
 from lab.verdict import Verdict
 
 EXEC = "sched:sched_process_exec"
 UNMAP = "iommu:unmap"
 FAULT = "iommu:io_page_fault"
+LOGGED = re.compile(r"\bDMAR: \[.*\bfault\b|\bIO_PAGE_FAULT\b|arm-smmu.*\bfault\b", re.IGNORECASE)
+"""Faults of those IOMMUs whose drivers log them and trace nothing (Linux drivers/iommu/intel/dmar.c)."""
 HOLE = range(0xC000_0000, 0x1_0000_0000)
 """Never RAM of a q35 machine (hw/i386/pc_q35.c: at most 2.75 GiB below 4 GiB), but BARs and firmware."""
 VCPU, UNKNOWN_TASK = "CPU ", "<...>"
@@ -26,8 +29,8 @@ VCPU, UNKNOWN_TASK = "CPU ", "<...>"
 class MappingsKept:
     """No range of guest RAM was unmapped during an update, and no access ever faulted.
 
-    Reads: trace.open, trace.close {counts, lost}, trace.event {fields: iova, size, task}; cpr.*; with
-        `own_iommu` also qmp.event STOP and RESUME, and clock.sync.
+    Reads: trace.open, trace.close {counts, lost}, trace.event {fields: iova, size, task}; log {where: host};
+        cpr.*; with `own_iommu` also qmp.event STOP and RESUME, and clock.sync.
     That the trace shows the exec of new QEMU proves that it was looking. Where a PC has no RAM lie BARs of
     devices, which QEMU maps for peers; it takes that mapping away at each INTx that it handles itself.
     own_iommu: the guest has an IOMMU of its own and unmaps as it likes while it runs: what its
@@ -46,6 +49,11 @@ class MappingsKept:
         seeing(found, timeline, "trace")
         if faults := timeline.of("trace.event", name=FAULT):
             found.defect(f"{len(faults)} IOMMU page faults: {_fields(faults[0])}", *faults[:3])
+        awake(found, timeline, "kmsg-host")
+        if said := [
+            e for e in timeline.of("log", where="host") if LOGGED.search(str(e.data.get("text", "")))
+        ]:
+            found.defect(f"the host's kernel says: {said[0].data['text']}", *said[:3])
         for update in done:
             self._update(found, timeline, update)
         return found.verdict()

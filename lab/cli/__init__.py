@@ -59,7 +59,22 @@ def _bug() -> NoReturn:
 
 def application(first: list[str]) -> typer.Typer:
     """The command line; labgrid is imported only if the first word asks for a bench."""
-    from lab.cli import benchmark, calibrate, doctor, images, pause, preflight, records, run
+    from lab.cli import (
+        benchmark,
+        calibrate,
+        discover,
+        doctor,
+        hosts,
+        images,
+        lab,
+        pause,
+        places,
+        preflight,
+        provision,
+        records,
+        restore,
+        run,
+    )
 
     app = typer.Typer(
         help=HELP,
@@ -76,7 +91,13 @@ def application(first: list[str]) -> typer.Typer:
     app.command("calibrate")(calibrate.calibrate)
     app.command("benchmark")(benchmark.benchmark)
     app.command("doctor")(doctor.doctor)
+    app.command("discover")(discover.discover)
+    app.command("restore")(restore.restore)
+    app.add_typer(hosts.app, name="hosts", help="Which hosts may be used, and why not the others.")
+    app.command("places")(places.places)
     app.command("preflight")(preflight.preflight)
+    app.command("provision")(provision.provision)
+    app.add_typer(lab.app, name="lab", help="A whole lab on this machine: to see it, and to measure it.")
     app.add_typer(images.app, name="images", help="What the virtual bench is made of: build, list, clean.")
     app.add_typer(_bench(first), name="bench", help="A bench that stays up, to try things by hand.")
     return app

@@ -8,7 +8,8 @@ import typer
 from rich.markup import escape
 
 from lab.cli.console import answer, print_json
-from lab.cli.run import DEFAULT_BENCH, Live, prepare_images
+from lab.cli.live import Live
+from lab.cli.run import DEFAULT_BENCH, prepare_images
 from lab.errors import LabUsageError
 
 if TYPE_CHECKING:
@@ -54,7 +55,8 @@ def pause(
     Exit status: 0 all PASS, 1 a FAIL, 2 an UNKNOWN or broken bench, 130 interrupted.
     """
     from lab.checkers.phases import MODES
-    from lab.cli.run import conclude, make_report, record_run
+    from lab.cli.recording import new_folder, record_run
+    from lab.cli.run import conclude, make_report
     from lab.pause.plan import PAGES, PREALLOC, Sweep
     from lab.pause.record import measured
 
@@ -78,7 +80,7 @@ def pause(
         raise LabUsageError("--resume: nothing is left to measure; `cprlab rejudge RUN` tells the numbers")
     _same_folder(before, runs_dir)
     prepare_images(bench)
-    ran = record_run(runs_dir, bench, [CASES], _options(wanted, chosen, repeats), Live())
+    ran = record_run(new_folder(runs_dir), bench, [CASES], _options(wanted, chosen, repeats), Live())
     found = _analysed(ran.folder, before)
     report = make_report(ran.folder)
     status = conclude(ran)

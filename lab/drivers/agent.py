@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from lab.drivers.agent_handover import HandingOver
-from lab.drivers.agent_making import DEVICE_S, Making
+from lab.drivers.agent_left import NotRestored, not_undone, require_restored
+from lab.drivers.agent_lending import Lending
+from lab.drivers.agent_making import Making
 from lab.drivers.agent_zip import pack, put_agents
 from lab.errors import BenchError
 from lab.link import AgentLink, Receiver
 
-__all__ = ["Connection", "HostAgent", "Spawned", "Stream", "pack", "put_agents"]
+__all__ = ["Connection", "HostAgent", "NotRestored", "Spawned", "Stream", "pack", "put_agents"]
 
 STDERR_LINES = 20
 """So much of what the agent prints is kept for messages."""
 
 _START_S = 60.0
+_EARS_S = 5.0
 _MEDIUM_S = 600.0
 """A whole disk, read by an emulated host."""
 
@@ -57,18 +60,20 @@ class Spawned:
     log: str
 
 
-class HostAgent(Making, HandingOver):
+class HostAgent(Lending, Making, HandingOver):
     """A session with the host agent; a context manager.
 
     What it bound, started or switched on is undone when it ends, also if the controller is killed.
     `process`, `pfns`, `interrupts` and `device` return what the agent's modules of that name describe.
 
-    receiver: gets its events and rows; may be set later
-    options:  for the agent's command line
-    see:      appended to messages when it is gone, as in AgentLink
+    receiver:  gets its events and rows; may be set later
+    functions: what it may touch, as `Bench.allowed` gives it: nothing by default
+    options:   for the agent's command line
+    see:       appended to messages when it is gone, as in AgentLink
 
     Raises:
         BenchError: from every call, if the agent does not answer; AgentRefusal if it cannot do it.
+        NotRestored: at the start, if what an earlier agent had changed cannot be undone.
     """
 
     def __init__(
@@ -77,10 +82,11 @@ class HostAgent(Making, HandingOver):
         receiver: Receiver | None = None,
         *,
         name: str = "host agent",
+        functions: Sequence[Mapping[str, Any]] = (),
         options: Sequence[str] = (),
         see: str = "",
     ) -> None:
-        self.name = name
+        self.name, self._functions = name, list(functions)
         self._connection, self._receiver, self._options, self._see = connection, receiver, options, see
         self._said: collections.deque[str] = collections.deque(maxlen=STDERR_LINES)
         self.facts: Mapping[str, Any] = {}
@@ -103,18 +109,32 @@ class HostAgent(Making, HandingOver):
         )
         try:
             self.facts = self.link.call("hello", timeout_s=_START_S)
+            require_restored(self.name, self.facts["restored"])
+            self.link.call("allow", functions=self._functions)
+        except NotRestored:
+            self._end()
+            raise
         except BenchError as error:
-            self.__exit__()
+            self._end()
             raise BenchError(
                 f"the {self.name} did not start: {error}; it said: {self.said or 'nothing'}"
             ) from None
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._end()
+
+    @property
+    def left(self) -> list[str]:
+        """What it could not undo, when it has ended: the next agent tries again."""
+        return not_undone(self._said)
+
+    def _end(self) -> None:
         self.link.close()
         # the agent's stdout ends when it has undone everything
         self.link.closed.wait(timeout=_START_S)
         self._stream.close()
+        self._ears.join(_EARS_S)
 
     def renew(self) -> None:
         """Start anew, over the connection that was made anew: what the agent before it made is gone.
@@ -122,7 +142,7 @@ class HostAgent(Making, HandingOver):
         Raises:
             BenchError: it does not start.
         """
-        self.__exit__()
+        self._end()
         self.__enter__()
 
     @property
@@ -134,18 +154,18 @@ class HostAgent(Making, HandingOver):
         """Give events and rows to another receiver from now on."""
         self.link.receiver = receiver
 
+    def answers(self) -> bool:
+        """Whether it still answers; asks it."""
+        try:
+            return self.clock_ns() > 0
+        except BenchError:
+            return False
+
     def clock_ns(self) -> int:
         return int(self.link.call("clock")["t_ns"])
 
     def epoch(self, number: int) -> None:
         self.link.call("epoch", number=number)
-
-    def capabilities(self) -> dict[str, Any]:
-        return self._dict("capabilities")
-
-    def functions(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.link.call("functions")
-        return found
 
     def qemu_version(self, path: str) -> str:
         return str(self.link.call("qemu_version", timeout_s=60, path=path))
@@ -154,28 +174,12 @@ class HostAgent(Making, HandingOver):
         """What a QEMU can do, asked of itself: {version, modes, devices, ...}, lists but the first."""
         return self._dict("qemu_probe", 90, path=path)
 
-    def bind(self, bdf: str, together: Sequence[str] = ()) -> dict[str, Any]:
-        """Bind a function to vfio-pci: {driver_before, vfio_cdev, group}."""
-        return self._dict("bind", bdf=bdf, together=list(together))
-
-    def give_back(self, bdf: str) -> None:
-        self.link.call("give_back", bdf=bdf)
-
-    def disk_of(self, bdf: str) -> str:
-        """The path of the block device of a function that is the host's: waited for."""
-        return str(self.link.call("disk_of", timeout_s=DEVICE_S, bdf=bdf))
-
     def medium_read(
         self, load: str, path: str, slots: int, block_bytes: int, seed: int, used: int | None = None
     ) -> dict[str, Any]:
         """Send what a guest left on a disk as table <load>.medium; returns the data of event load.medium."""
         args = {"slots": slots, "block_bytes": block_bytes, "seed": seed, "used": used}
         return self._dict("medium_read", _MEDIUM_S, load=load, path=path, **args)
-
-    def restore(self) -> list[dict[str, Any]]:
-        """Undo every change to the host: [{kind, what, before, error if it failed}]."""
-        undone: list[dict[str, Any]] = self.link.call("restore", timeout_s=60)
-        return undone
 
     def spawn(
         self,
@@ -229,12 +233,6 @@ class HostAgent(Making, HandingOver):
     def memory_backing(self, pid: int, hint: str = "memfd:", size: int | None = None) -> dict[str, Any]:
         """Which pages back a memory file; see lab/agents/host/backing.py."""
         return self._dict("memory_backing", pid=pid, hint=hint, size=size)
-
-    def interrupts(self, bdf: str) -> dict[str, int]:
-        return self._dict("interrupts", bdf=bdf)
-
-    def device(self, bdf: str) -> dict[str, Any]:
-        return self._dict("device", bdf=bdf)
 
     def await_socket(self, pid: int, path: str, wait_s: float) -> bool:
         """Whether a spawned process has made a socket, waited for while it runs."""

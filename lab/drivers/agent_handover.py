@@ -36,6 +36,17 @@ class HandingOver:
     def kexec_load(self, kernel: str, command_line: str) -> None:
         self.link.call("kexec_load", 60.0, kernel=kernel, command_line=command_line)
 
+    def provision_load(self, folder: str, kernel: str, root: str, more: str) -> str:
+        """Load a kernel and a root for its RAM; returns the command line it will have."""
+        return str(
+            self.link.call("provision_load", 120.0, folder=folder, kernel=kernel, root=root, more=more)
+        )
+
+    def provisioned(self) -> dict[str, Any]:
+        """The running system, each of its files compared; see lab/agents/host/provisioned.py."""
+        seen: dict[str, Any] = self.link.call("provisioned", _MEMORY_S)
+        return seen
+
     def kexec(self) -> None:
         """Start the kernel that was loaded. The connection to the host does not notice by itself."""
         try:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import attrs
 from labgrid import target_factory
@@ -17,7 +18,8 @@ from lab.drivers.labgrid_virtual import VirtualBenchDriver
 from lab.drivers.screen import Screen
 from lab.drivers.ssh import HostConnection
 from lab.drivers.wire import PacketWire, WireProtocol
-from lab.errors import BenchError, LabUsageError
+from lab.errors import BenchError, HostSilent, LabUsageError
+from lab.waiting import wait_until
 
 
 @target_factory.reg_resource
@@ -33,6 +35,10 @@ class PinnedKey(Resource):
     key_file: str
 
 
+_BOOT_ID = ["cat", "/proc/sys/kernel/random/boot_id"]
+_TOLD = ("bdf", "ids", "disk_model", "disk_serial", "disk_bytes", "without_reset")
+
+
 @target_factory.reg_resource
 @attrs.define(eq=False, slots=False)
 class AssignableFunction(Resource):
@@ -40,10 +46,30 @@ class AssignableFunction(Resource):
 
     bdf:  as the host sees it, e.g. 0000:3b:00.0
     wire: for a NIC, what its cable leads to: a FarPort, or the device's own name on the virtual bench
+    ids, disk_model, disk_serial, disk_bytes, without_reset: what must be found there before it is bound, and
+          what is let through; see Allowed in lab/agents/host/interlocks.py
+    about, driver, group, numa_node, sriov_vfs, resets: as discovered, for people and for choosing a place;
+          nothing is decided by them
     """
 
     bdf: str
     wire: str | None = None
+    ids: str | None = None
+    disk_model: str | None = None
+    disk_serial: str | None = None
+    disk_bytes: int | None = None
+    without_reset: bool = False
+    about: str = ""
+    driver: str = ""
+    group: str = ""
+    numa_node: int = -1
+    sriov_vfs: int = 0
+    resets: str = ""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the host agent is told of it; labgrid's own fields are no business of it."""
+        return {name: getattr(self, name) for name in _TOLD}
 
 
 @target_factory.reg_resource
@@ -67,22 +93,28 @@ class FarPort(Resource):
 class BenchHost(Driver):
     """The bench host as everything above sees it; active = connected.
 
+    boots_s: set before it boots: how long that may take, to ssh
+
     Raises:
         BenchError: on activation, if the host does not boot or ssh does not answer.
     """
 
-    bindings = {"machine": {"VirtualBenchDriver", "NetworkService"}, "pinned": {"PinnedKey", None}}
+    bindings = {
+        "machine": {"VirtualBenchDriver", "NetworkService"},
+        "pinned": {"PinnedKey", None},
+        "console": {"SerialConsole", None},
+    }
 
     connect_timeout_s: float = 30.0
 
     def __attrs_post_init__(self) -> None:
         super().__attrs_post_init__()
         self._connection: HostConnection | None = None
+        self.boots_s = 0.0
 
     def on_activate(self) -> None:
-        self._connection = HostConnection(
-            self._endpoint(), timeout_s=self.connect_timeout_s, console_log=self.console_log
-        )
+        timeout_s = max(self.connect_timeout_s, self.boots_s)
+        self._connection = HostConnection(self._endpoint(), timeout_s=timeout_s, console_log=self.console_log)
         if isinstance(self.machine, VirtualBenchDriver):
             self.machine.vm.passed("ssh")
 
@@ -118,23 +150,43 @@ class BenchHost(Driver):
     def booting_anew(self) -> Iterator[None]:
         """Make the host boot anew inside; afterwards it has booted, and `connection` leads to it again.
 
-        A virtual bench's console must show the boot. Of real hardware only ssh is asked: whoever calls
-        compares the boot's id.
+        A virtual bench's console must show the boot; a real host must show the id of another one, as it
+        may answer for a while before it goes down.
 
         Raises:
             BenchError: it does not boot, or ssh does not answer.
         """
-        virtual = self.machine if isinstance(self.machine, VirtualBenchDriver) else None
-        boots = virtual.vm.boots if virtual else 0
+        if isinstance(self.machine, VirtualBenchDriver):
+            boots = self.machine.vm.boots
+            yield
+            self.machine.vm.wait_booted_again(boots, self.machine.bench.boot_timeout_s)
+            self.connection.renew(self.connect_timeout_s)
+            return
+        before, last = self.connection.check(_BOOT_ID), ["it did not go down"]
         yield
-        if virtual:
-            virtual.vm.wait_booted_again(boots, virtual.bench.boot_timeout_s)
-        self.connection.renew(self.connect_timeout_s)
+
+        def booted() -> bool:
+            try:
+                self.connection.renew(self.connect_timeout_s)
+                return self.connection.check(_BOOT_ID) != before
+            except BenchError as error:
+                last[0] = str(error)
+                return False
+
+        timeout_s = max(self.connect_timeout_s, self.boots_s)
+        try:
+            wait_until(booted, timeout_s, "boot", period_s=1.0, error=TimeoutError)
+        except TimeoutError:
+            raise HostSilent(
+                f"{self.target.name} did not boot anew within {timeout_s:g} s: {last[0]}"
+            ) from None
 
     @property
     def console_log(self) -> Path | None:
         """The console's log on the controller; None if nobody logs it."""
-        return self.machine.console_log if isinstance(self.machine, VirtualBenchDriver) else None
+        if isinstance(self.machine, VirtualBenchDriver):
+            return self.machine.console_log
+        return self.console.console_log if self.console is not None else None
 
     @property
     def functions(self) -> Mapping[str, AssignableFunction]:
@@ -184,6 +236,15 @@ class BenchHost(Driver):
             "takes a capture card (HDMI to V4L2) on the controller, and cprlab has no driver for one yet; "
             "it would be a lab.drivers.screen.Screen"
         )
+
+    @property
+    def machine_words(self) -> str:
+        """How a real host is known: user, address, port, and the end of its key; "" for a virtual one."""
+        if isinstance(self.machine, VirtualBenchDriver):
+            return ""
+        service: NetworkService = self.machine
+        key = self.pinned.host_key.split()[1][-12:] if self.pinned else "no key"
+        return f"{service.username}@{service.address}:{service.port} {key}"
 
     def _endpoint(self) -> Endpoint:
         if isinstance(self.machine, VirtualBenchDriver):

@@ -4,8 +4,15 @@ from pathlib import Path
 
 import pytest
 
+from lab.calibration.certificate import header
 from lab.drivers import target_file
 from lab.errors import LabUsageError
+
+
+def pytest_report_header(config: pytest.Config) -> list[str]:
+    """On which calibration of its bench a run stands, or why on none."""
+    path = config.getoption("lg_env", None)
+    return [f"calibration: {header(Path(path))}"] if path else []
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import attrs
-import pexpect  # type: ignore[import-untyped]
 from labgrid import target_factory
 from labgrid.driver import Driver
 from labgrid.driver.consoleexpectmixin import ConsoleExpectMixin
@@ -18,6 +17,7 @@ from labgrid.step import step
 
 from lab import images
 from lab.drivers.acceleration import Acceleration, acceleration
+from lab.drivers.console_log import LogReader
 from lab.drivers.endpoint import Endpoint
 from lab.drivers.run_dirs import console_log, private_run_dir
 from lab.drivers.screen import MonitorScreen
@@ -29,7 +29,6 @@ from lab.drivers.wire import UnixWire
 from lab.errors import BenchError, LabUsageError
 from lab.images.controller_qemu import qemu_argv, qemu_env
 from lab.images.store import cache_folder
-from lab.waiting import wait_until
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +78,7 @@ class VirtualBenchDriver(ConsoleExpectMixin, Driver, PowerProtocol, ConsoleProto
         self.seed_files: tuple[Path, ...] = ()
         self.acceleration: Acceleration | None = None
         self._vm: VirtualMachine | None = None
-        self._read_bytes = 0
+        self._reader: LogReader | None = None
 
     def on_deactivate(self) -> None:
         self.off()
@@ -91,7 +90,7 @@ class VirtualBenchDriver(ConsoleExpectMixin, Driver, PowerProtocol, ConsoleProto
         if self._vm is None or not self._vm.running:
             self.off()
             self._vm = self._powered_on()
-            self._read_bytes = 0
+            self._reader = LogReader(self.console_log)
 
     @step()
     def off(self) -> None:
@@ -182,17 +181,8 @@ class VirtualBenchDriver(ConsoleExpectMixin, Driver, PowerProtocol, ConsoleProto
         return tuple(Device(**device) for device in self.bench.devices)
 
     def _read(self, size: int = 1, timeout: float = 0.0, max_size: int | None = None) -> bytes:
-        def more() -> bytes:
-            with self.console_log.open("rb") as file:
-                file.seek(self._read_bytes)
-                return file.read(max_size or max(size, 4096))
-
-        try:
-            data = wait_until(more, timeout, "console output", error=TimeoutError)
-        except TimeoutError:
-            raise pexpect.TIMEOUT(f"nothing new on the console for {timeout:g} s") from None
-        self._read_bytes += len(data)
-        return data
+        assert self._reader is not None
+        return self._reader.read(size, timeout, max_size)
 
     def _write(self, data: bytes) -> int:
         with socket.socket(socket.AF_UNIX) as console:

@@ -9,7 +9,7 @@ from pathlib import Path
 import paramiko
 
 from lab.drivers.endpoint import Endpoint
-from lab.errors import BenchError, LabUsageError
+from lab.errors import BenchError, HostSilent, LabUsageError
 from lab.waiting import wait_until
 
 log = logging.getLogger(__name__)
@@ -26,7 +26,8 @@ def connected(endpoint: Endpoint, timeout_s: float, see: str) -> paramiko.SSHCli
     see: appended to messages: "; see its console in ..."
 
     Raises:
-        BenchError: no ssh in time; or, at once, the wrong host key or a refused login.
+        HostSilent: no ssh in time.
+        BenchError: at once, the wrong host key or a refused login.
         LabUsageError: our key file cannot be read.
     """
     private = _private_key(endpoint.key_file)
@@ -48,7 +49,7 @@ def connected(endpoint: Endpoint, timeout_s: float, see: str) -> paramiko.SSHCli
     try:
         client = wait_until(attempt, timeout_s, "ssh", error=TimeoutError)
     except TimeoutError:
-        raise BenchError(f"ssh at {endpoint} did not answer within {timeout_s:g} s: {last[0]}{see}") from None
+        raise HostSilent(f"ssh at {endpoint} did not answer within {timeout_s:g} s: {last[0]}{see}") from None
     assert client is not None
     return client
 

@@ -1,7 +1,7 @@
 """What a target file may say: the sections cprlab reads, and cprlab's own labgrid classes."""
 
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
 from pydantic import (
     AfterValidator,
@@ -13,6 +13,7 @@ from pydantic import (
     StrictInt,
     StrictStr,
     ValidationInfo,
+    model_validator,
 )
 
 from lab.drivers.virtual_argv import IOMMUS
@@ -153,13 +154,28 @@ class VirtualBench(Section):
     boot_timeout_s: Seconds = 60.0
 
 
+Ids = Annotated[StrictStr, _form(r"[0-9a-f]{4}:[0-9a-f]{4}", '"vendor:device" as lspci -n prints it,')]
+
+
 class AssignableFunction(Section):
     name: Name
     bdf: Bdf
     wire: StrictStr | None = None
+    ids: Ids | None = None
+    disk_model: StrictStr | None = None
+    disk_serial: StrictStr | None = None
+    disk_bytes: Annotated[StrictInt, Field(gt=0)] | None = None
+    without_reset: StrictBool = False
+    about: StrictStr = ""
+    driver: StrictStr = ""
+    group: StrictStr = ""
+    numa_node: StrictInt = -1
+    sriov_vfs: StrictInt = 0
+    resets: StrictStr = ""
 
 
 class PinnedKey(Section):
+    name: StrictStr | None = None
     host_key: HostKey
     key_file: StrictStr
 
@@ -189,6 +205,44 @@ class BenchHost(Section):
     connect_timeout_s: Seconds = 30.0
 
 
+class Bmc(Section):
+    """What every BMC's entry says; the password itself stands elsewhere."""
+
+    name: StrictStr | None = None
+    username: StrictStr
+    password_env: StrictStr | None = None
+    password_file: StrictStr | None = None
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        if bool(self.password_env) == bool(self.password_file):
+            raise ValueError("either password_env or password_file was expected")
+        return self
+
+
+class RedfishBmc(Bmc):
+    url: Annotated[StrictStr, _form(r"https://[^/@\s]+", "https://ADDRESS or https://ADDRESS:PORT")]
+    system: StrictStr | None = None
+    certificate: StrictStr | None = None
+
+
+class IpmiBmc(Bmc):
+    host: StrictStr
+    port: Port = 623
+
+
+class BmcPowerDriver(Section):
+    name: StrictStr | None = None
+    bindings: dict[str, StrictStr] = {}
+    switch_timeout_s: Seconds = 60.0
+
+
+class BenchStrategy(Section):
+    name: StrictStr | None = None
+    bindings: dict[str, StrictStr] = {}
+    boot_timeout_s: Seconds = 600.0
+
+
 class NoArguments(Section):
     name: StrictStr | None = None
     bindings: dict[str, StrictStr] = {}
@@ -200,8 +254,12 @@ CLASSES: dict[str, type[Section]] = {
     "PinnedKey": PinnedKey,
     "FarPort": FarPort,
     "NetworkService": NetworkService,
+    "RedfishBmc": RedfishBmc,
+    "IpmiBmc": IpmiBmc,
+    "BmcPowerDriver": BmcPowerDriver,
+    "SerialConsole": NoArguments,
     "BenchHost": BenchHost,
     "VirtualBenchDriver": NoArguments,
-    "BenchStrategy": NoArguments,
+    "BenchStrategy": BenchStrategy,
 }
 """labgrid classes whose arguments are checked here; of others only the names are."""

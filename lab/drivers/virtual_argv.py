@@ -36,20 +36,26 @@ class Machine:
     """What one virtual bench consists of.
 
     run_dir:     private folder for sockets and small files; kept short, as a socket's path ends at 107 bytes
-    disk:        the root file system; never written to
+    disk:        the root file system; never written to, unless the machine keeps its disk
+    seed:        the second disk; None for a host that was installed
     console_log: takes every byte of the console from the first one on
+    ssh_at:      address and port of the controller that lead to its ssh; port 0: the kernel picks one
+    more_args:   for its kernel, behind KERNEL_ARGS
     """
 
     run_dir: Path
     kernel: Path
     disk: Path
-    seed: Path
+    seed: Path | None
     console_log: Path
     cpus: int
     memory_mib: int
     devices: tuple[Device, ...]
     accelerator: str
     iommu: str = "intel"
+    keeps_disk: bool = False
+    ssh_at: str = "127.0.0.1:0"
+    more_args: str = ""
 
     @property
     def console(self) -> Path:
@@ -76,19 +82,27 @@ def machine_argv(machine: Machine) -> list[str]:
         "-machine", "q35,kernel-irqchip=split",
         "-m", f"{machine.memory_mib}M", "-smp", str(machine.cpus),
         *IOMMUS[machine.iommu],
-        "-kernel", str(machine.kernel), "-append", KERNEL_ARGS,
+        "-kernel", str(machine.kernel), "-append", f"{KERNEL_ARGS} {machine.more_args}".rstrip(),
         "-chardev",
-        f"socket,id=console,path={machine.console},server=on,wait=off,logfile={machine.console_log}",
+        f"socket,id=console,path={machine.console},server=on,wait=off,logfile={machine.console_log},"
+        "logappend=on",
         "-serial", "chardev:console",
         "-chardev", f"socket,id=monitor,path={machine.monitor},server=on,wait=off",
         "-object", "monitor-qmp,id=qmp,chardev=monitor",
-        "-drive", f"if=none,id=root,format=raw,file={machine.disk},snapshot=on",
+        "-drive",
+        f"if=none,id=root,format=raw,file={machine.disk},snapshot={'off' if machine.keeps_disk else 'on'}",
         "-device", "virtio-blk-pci,drive=root,addr=0x2",
-        "-drive", f"if=none,id=seed,format=raw,file={machine.seed},read-only=on",
-        "-device", "virtio-blk-pci,drive=seed,addr=0x3",
+        *_seed_argv(machine.seed),
         # restrict: the bench reaches nothing; port 0: the kernel picks one, so benches cannot collide
-        "-netdev", "user,id=management,restrict=on,hostfwd=tcp:127.0.0.1:0-:22",
+        "-netdev", f"user,id=management,restrict=on,hostfwd=tcp:{machine.ssh_at}-:22",
         "-device", "virtio-net-pci,netdev=management,addr=0x4,romfile=",
         *device_argv(machine.devices, machine.run_dir),
     ]
     # fmt: on
+
+
+def _seed_argv(seed: Path | None) -> list[str]:
+    if seed is None:
+        return []
+    drive = f"if=none,id=seed,format=raw,file={seed},read-only=on"
+    return ["-drive", drive, "-device", "virtio-blk-pci,drive=seed,addr=0x3"]

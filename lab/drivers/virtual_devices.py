@@ -66,6 +66,7 @@ class Device:
     iops:         of a disk, the requests it completes per second. An emulated disk answers at once; one
                   that is held back keeps requests in flight for a good part of a second, so that the
                   device really does DMA while no QEMU runs the guest
+    cable:        of a NIC that is the far end of another one's wire: that wire's path, without end
     """
 
     name: str
@@ -73,6 +74,7 @@ class Device:
     wire: bool = False
     shares_group: bool = False
     iops: int | None = None
+    cable: Path | None = None
 
 
 def place(devices: tuple[Device, ...], index: int) -> tuple[int, int]:
@@ -122,8 +124,10 @@ def _one(device: Device, index: int, run_dir: Path, where: str) -> list[str]:
     argv: list[str] = []
     if model.has_wire:
         option += f",mac=52:54:00:c9:00:{index + 1:02x}"
-    if model.has_wire and device.wire:
+    if model.has_wire and (device.wire or device.cable):
         ends = [wire_path(run_dir, device.name, end) for end in (WIRE_QEMU, WIRE_FAR)]
+        if device.cable:
+            ends = [device.cable.with_suffix(f".{end}") for end in (WIRE_FAR, WIRE_QEMU)]
         argv += [
             "-netdev",
             f"dgram,id=wire-{device.name},local.type=unix,local.path={ends[0]},remote.type=unix,remote.path={ends[1]}",

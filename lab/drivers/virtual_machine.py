@@ -56,11 +56,12 @@ class VirtualMachine:
             undo.callback(self._processor.close)
             _require_space()
             write_private(self._key_file, self._our_key.private)
-            write_seed(machine.seed, self._host_key, self._our_key, seed_files)
+            if machine.seed is not None:
+                write_seed(machine.seed, self._host_key, self._our_key, seed_files)
             self._make_disks()
             self._power_on_s = time.monotonic()
             argv = [*self._on_one_processor(), *program, *machine_argv(machine)]
-            self.process = _spawned(argv, env, self._stderr)
+            self.process = spawned(argv, env, self._stderr)
             undo.callback(self._kill)
             port = self._forwarded_port()
             self.endpoint = Endpoint("127.0.0.1", port, "root", self._key_file, self._host_key.public)
@@ -189,7 +190,7 @@ def _require_space() -> None:
         )
 
 
-def _spawned(argv: Sequence[str], env: Mapping[str, str], stderr: Path) -> "subprocess.Popen[bytes]":
+def spawned(argv: Sequence[str], env: Mapping[str, str], stderr: Path) -> "subprocess.Popen[bytes]":
     """Start QEMU so that it dies when this process dies, even by SIGKILL.
 
     Source: prctl(2) PR_SET_PDEATHSIG: the signal comes when the *thread* that started it ends.

@@ -51,6 +51,12 @@ class Scene:
     timeout_s: float = 60.0
 
 
+def killed(guest: Guest, pid: int) -> str:
+    """Kill a QEMU of a guest, and say how it ended."""
+    end = guest.qemus.agent.kill(pid)
+    return f"was killed by signal {end['signal']}" if end["signal"] else f"ended with {end['status']}"
+
+
 @dataclass(frozen=True)
 class Failure:
     """One thing that goes wrong with an update.
@@ -83,6 +89,11 @@ class Failure:
         """What a version of QEMU, such as 11.1.3, is known to answer otherwise."""
         found = (wrong for begins, wrong in self.known.items() if f"{version}.".startswith(f"{begins}."))
         return next(found, {})
+
+    def told(self, version: str) -> Mapping[str, str]:
+        """What the record says of it: `failure.begin`."""
+        reason = self.reason if self.defects(version) else ""
+        return {"failure": self.name, "title": self.title, "source": self.source, "reason": reason}
 
     def answers(self, version: str) -> list[FailureAnswer]:
         """All questions about it, strictly as this version of QEMU answers them."""

@@ -4,6 +4,7 @@ Source: QEMU qapi/migration.json, capability pause-before-switchover, migrate-co
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from lab.cpr.steps import set_capabilities, wait_for_status, why
@@ -42,7 +43,8 @@ class Held:
                 # a new QEMU does not know of it
                 if monitor.connected() and monitor.side == "old":
                     off = [{"capability": PAUSE, "state": False}]
-                    monitor.execute("migrate-set-capabilities", {"capabilities": off})
+                    with suppress(OutcomeUnknown):  # it has just been killed
+                        monitor.execute("migrate-set-capabilities", {"capabilities": off})
 
     def then(self, recorder: Recorder, monitor: Monitor) -> None:
         """What is done while it is held; the update is over when this returns."""

@@ -1,10 +1,11 @@
-"""Executes new QEMU, which is killed in a phase of its start: run on the bench host, standard library only.
+"""Executes new QEMU, and sends it a signal in a phase of its start: on the bench host, standard library only.
 
 python3 killer.py SIGNAL PHASE QEMU ARG...
 
 Old QEMU execs it as it would exec new QEMU. A child, which keeps none of the descriptors, watches what the
-process opens. Phases: `exec` at once, in the place of new QEMU; `socket` when it listens for its monitor;
-`vcpu` when it has a processor; `state` when it has opened the file it loads the guest from.
+process opens, and says so before it sends the signal. Phases: `exec` at once, in the place of new QEMU;
+`socket` when it listens for its monitor; `vcpu` when it has a processor; `state` when it has opened the file
+it loads the guest from.
 """
 
 import os
@@ -55,18 +56,25 @@ def monitor_of(argv: Sequence[str]) -> str:
 
 
 def watch(pid: int, number: signal.Signals, phase: str, monitor: str, before: Which) -> None:
-    """Kill it when it is there."""
+    """Send it the signal when it is there."""
     os.closerange(3, min(os.sysconf("SC_OPEN_MAX"), 1 << 16))
     deadline = time.monotonic() + PATIENCE_S
     while time.monotonic() < deadline and os.getppid() == pid:
         if reached(pid, phase, monitor, before):
+            say(number, phase)
             os.kill(pid, number)
             return
+
+
+def say(number: signal.Signals, phase: str) -> None:
+    """On standard error, which is QEMU's."""
+    os.write(2, f"{number.name} at {phase}\n".encode())
 
 
 def main(name: str, phase: str, *argv: str) -> None:
     number = signal.Signals[f"SIG{name}"]
     if phase == "exec":
+        say(number, phase)
         os.kill(os.getpid(), number)
     monitor = monitor_of(argv)
     before, pid = named(monitor), os.getpid()

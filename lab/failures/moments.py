@@ -1,13 +1,15 @@
-"""An update at a bad moment: with another one under way, a device being plugged, a guest that does not run.
+"""An update at a bad moment: with another one under way, or a guest that does not run.
 
-Source: QEMU qapi/migration.json, migrate: one at a time; system/qdev-monitor.c: no device is added or removed
-while migrating; docs/devel/migration/CPR.rst: new QEMU takes over in the runstate of old QEMU.
+Source: QEMU qapi/migration.json, migrate: one at a time; docs/devel/migration/CPR.rst: new QEMU takes over in
+the runstate of old QEMU.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
+from lab.cpr.cpr_reboot import ANSWER_S, WAKE_S
 from lab.cpr.steps import wait_for_agent, wait_for_status
-from lab.errors import SutError
+from lab.errors import OutcomeUnknown, SutError
 from lab.failures import IN_PLACE, Failure, Scene
 from lab.failures.exec import ordinary
 from lab.failures.held import Held, refused
@@ -23,15 +25,6 @@ class Twice(Held):
 
     def then(self, recorder: Recorder, monitor: Monitor) -> None:
         refused(recorder, monitor, "migrate", {"uri": f"file:{self.guest.config.state_file}.2"})
-        self.go_on(monitor)
-
-
-class Plugged(Held):
-    """A device is plugged while the update is held; then the update goes on."""
-
-    def then(self, recorder: Recorder, monitor: Monitor) -> None:
-        device = {"driver": "virtserialport", "bus": "ports.0", "id": "late", "name": "late"}
-        refused(recorder, monitor, "device_add", dict(device))
         self.go_on(monitor)
 
 
@@ -81,20 +74,28 @@ class Rebooting(Resting):
         self.scene.guest.link.call("heartbeat_start", tick_ms=TICK_MS)
 
 
+class Suspended(Resting):
+    """The guest sleeps (suspend to RAM) while it is updated."""
+
+    def rest(self, monitor: Monitor) -> None:
+        """QEMU says when the guest sleeps; that its agent was told so may be heard before or after."""
+        with suppress(OutcomeUnknown):
+            self.scene.guest.link.call("suspend", ANSWER_S)
+        wait_for_status(monitor, ["suspended"], self.scene.timeout_s, "the guest's suspend to RAM")
+
+    def go_on(self, monitor: Monitor) -> None:
+        """It is woken, as by its power button."""
+        monitor.execute("system_wakeup")
+        wait_for_status(monitor, ["running"], self.scene.timeout_s, "a guest that is awake")
+        wait_for_agent(self.scene.guest, WAKE_S, "the guest that wakes up")
+
+
 TWICE = Failure(
     "two-updates-at-once",
     "a second update while one is under way",
     lambda scene: Twice(scene.guest, ordinary(scene).command, scene.timeout_s),
     r"migrate: There's a migration process in progress",
     "qapi/migration.json, migrate: there is one migration at a time",
-    promised=IN_PLACE,
-)
-PLUGGED = Failure(
-    "hot-plug-during",
-    "a device is plugged while an update is under way",
-    lambda scene: Plugged(scene.guest, ordinary(scene).command, scene.timeout_s),
-    r"device_add: .*(migrat|not allowed)",
-    "system/qdev-monitor.c, qdev_device_add: refused while migrating",
     promised=IN_PLACE,
 )
 PAUSED = Failure(
@@ -118,4 +119,12 @@ REBOOTING = Failure(
         "interrupts": "stopped",
         "chardevs": "lost",
     },
+)
+SUSPENDED = Failure(
+    "guest-suspended",
+    "an update of a guest that is suspended to RAM",
+    lambda scene: Suspended(scene, "suspended"),
+    r"new QEMU took over a guest that is suspended",
+    "docs/devel/migration/CPR.rst: as above; a guest that sleeps has closed its NIC, and drops what comes",
+    promised={**IN_PLACE, "DMA": "lost"},
 )

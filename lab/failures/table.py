@@ -2,31 +2,45 @@
 
 from collections.abc import Mapping, Sequence
 
-from lab.failures import Failure, exec, moments, newcomer, state, transfer
+from lab.failures import Failure, exec, moments, newcomer, plugging, source, state, transfer
+from lab.failures.kills import KILLS
 
 Boot = Sequence[Failure]
+"""Failures of one guest, one after the other; one that it may not survive can only be the last."""
 
-SHORT: Boot = (state.NO_FOLDER,)
-"""What fails most simply: of every run of the suite."""
+_EXEC: Boot = (state.FULL, state.CANCELLED, moments.TWICE, plugging.DURING, moments.PAUSED)
+_TRANSFER: Boot = (
+    *(transfer.NONE, transfer.EARLY, transfer.REFUSES, transfer.CANCELLED),
+    *(source.LATE, source.CONT),
+)
+
+SHORT: Boot = (state.NO_FOLDER, moments.TWICE, transfer.EARLY, exec.MISSING)
+"""One of each kind: refused, updated all the same, refused when a destination had it all, and lost."""
 TOGETHER: Mapping[str, Boot] = {
-    "exec": (state.FULL, state.CANCELLED, moments.TWICE, moments.PLUGGED, moments.PAUSED),
-    "transfer": (transfer.NONE, transfer.EARLY, transfer.REFUSES),
+    "exec": (*_EXEC, moments.REBOOTING),
+    "transfer": (*_TRANSFER, source.EARLY),
 }
-"""Failures that a guest survives, one after the other in one boot."""
+"""Boots that hold several."""
 ALONE: Sequence[Failure] = (
-    exec.MISSING,
     exec.FORBIDDEN,
     exec.SANDBOX,
     newcomer.BAD_ARGV,
-    *newcomer.KILLED,
+    newcomer.LACKS_DEVICE,
+    newcomer.CRASHES,
+    newcomer.HANGS,
+    *KILLS,
     transfer.LATE,
-    transfer.CONT,
-    moments.REBOOTING,
+    moments.SUSPENDED,
+    plugging.BEFORE,
 )
-"""Failures after which there may be no guest."""
-BY_IOMMUFD: Mapping[str, Boot] = {**TOGETHER, exec.MISSING.name: (exec.MISSING,)}
-"""Boots that are worth the other back-end, too."""
-FAILURES: Sequence[Failure] = (*SHORT, *(one for boot in TOGETHER.values() for one in boot), *ALONE)
+"""Failures after which there may be no guest, or that need a QEMU of their own."""
+BY_IOMMUFD: Mapping[str, Boot] = {
+    "exec": (*_EXEC, exec.MISSING),
+    "transfer": (*_TRANSFER, transfer.LATE),
+}
+"""Boots by the other back-end, whose mappings are handed over in another way."""
+ALL: Sequence[Boot] = (SHORT, *TOGETHER.values(), *BY_IOMMUFD.values(), *((one,) for one in ALONE))
+FAILURES: Sequence[Failure] = tuple({one.name: one for boot in ALL for one in boot}.values())
 
 
 def boots() -> Mapping[str, Boot]:

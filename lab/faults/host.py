@@ -1,13 +1,43 @@
-"""Faults planted on the bench host from outside QEMU; each needs root there."""
+"""Faults of the bench host and of its devices, from outside QEMU; each needs root there."""
 
-from lab.drivers.ssh import HostConnection
+from lab.faults.fault import ALL_DMA, Fault, Plant, Scene, checkers
 
-
-def warn(host: HostConnection, bdf: str) -> None:
-    """A warning in the kernel's log."""
-    host.check(["sh", "-c", "echo '<4>WARNING: planted by cprlab' > /dev/kmsg"])
+_GIVEN_UP = "a device in use loses its state; what is not reset properly may hang until a power cycle"
 
 
-def clear_bus_master(host: HostConnection, bdf: str) -> None:
-    """Forbid it all DMA, as a reset does (command register, bit 2)."""
-    host.check(["setpci", "-s", bdf, "COMMAND=0:4"])
+def _shell(text: str) -> Plant:
+    """Run a command there; $BDF is the first assigned function."""
+
+    def plant(scene: Scene) -> None:
+        scene.host.check(["env", f"BDF={scene.functions[0]}", "sh", "-c", text])
+
+    return plant
+
+
+FAULTS = {
+    "host-warns": Fault(
+        checkers("logs_clean"),
+        after=_shell("echo '<4>WARNING: planted by cprlab' > /dev/kmsg"),
+        everyday=True,
+    ),
+    # bit 2 of the command register, as a reset clears it
+    "device-forbidden-dma": Fault(
+        checkers("device_not_reset", *ALL_DMA),
+        spares=False,
+        after=_shell("setpci -s $BDF COMMAND=0:4"),
+        risky=_GIVEN_UP,
+    ),
+    "device-reset": Fault(
+        checkers("device_not_reset", *ALL_DMA),
+        spares=False,
+        after=_shell("echo 1 > /sys/bus/pci/devices/$BDF/reset"),
+        risky=_GIVEN_UP,
+    ),
+    # it waits until QEMU has let the device go, which QEMU asks the guest for
+    "device-unbound": Fault(
+        checkers("device_not_reset", *ALL_DMA),
+        spares=False,
+        after=_shell("(echo $BDF > /sys/bus/pci/drivers/vfio-pci/unbind) > /dev/null 2>&1 &"),
+        risky=_GIVEN_UP,
+    ),
+}

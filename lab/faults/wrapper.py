@@ -8,12 +8,13 @@ plants its fault and execs QEMU in turn.
 
 import fcntl
 import os
+import select
 import socket
 import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +22,12 @@ LATE_S = 12.0
 
 IOMMU_IOAS_UNMAP = 0x3B86
 """_IO(';', 0x86); include/uapi/linux/iommufd.h. Length 2^64-1 from IOVA 0: everything."""
+
+IOMMU_IOAS_MAP_FILE = 0x3B8F
+FIXED_IOVA, WRITEABLE, READABLE = 1, 2, 4
+"""_IO(';', 0x8F), struct iommu_ioas_map_file, enum iommufd_ioas_map_flags; the same file, Linux 6.14."""
+UNPINNED_S = 0.1
+"""Some samples long."""
 
 FALLOC_FL_PUNCH_HOLE_KEEP_SIZE = 0x03
 
@@ -47,21 +54,48 @@ def leak(argv: Sequence[str]) -> None:
 
 def swap_stream(argv: Sequence[str]) -> None:
     """Give QEMU another connection in place of the inherited chardev's."""
-    chardev = next(word for word in argv if word.startswith("socket,id=stream-fd,fd="))
     ours, theirs = socket.socketpair()
-    os.dup2(theirs.fileno(), int(chardev.rpartition("=")[2]), inheritable=True)
+    os.dup2(theirs.fileno(), _stream(argv), inheritable=True)
     # whoever holds the other end would see no end of file
     os.set_inheritable(ours.detach(), True)
 
 
+def close_stream(argv: Sequence[str]) -> None:
+    """Give QEMU a connection that has ended in place of the inherited chardev's."""
+    ours, theirs = socket.socketpair()
+    os.dup2(theirs.fileno(), _stream(argv), inheritable=True)
+    ours.close()
+
+
+def eat_byte(argv: Sequence[str]) -> None:
+    """Take one byte of what the inherited chardev was sent."""
+    with socket.socket(fileno=os.dup(_stream(argv))) as stream:
+        select.select([stream], [], [], LATE_S)
+        stream.recv(1, socket.MSG_DONTWAIT)
+
+
 def unmap(argv: Sequence[str]) -> None:
     """Tear down every mapping of every IOAS of the inherited iommufd, and so unpin guest RAM."""
-    for fd in descriptors("/dev/iommu"):
-        for ioas in range(1, 16):
-            try:
-                fcntl.ioctl(fd, IOMMU_IOAS_UNMAP, struct.pack("<IIQQ", 24, ioas, 0, 2**64 - 1))
-            except OSError:
-                continue  # that object is none or no IOAS
+    for fd, ioas in _spaces():
+        with suppress(OSError):  # that object is no IOAS
+            fcntl.ioctl(fd, IOMMU_IOAS_UNMAP, struct.pack("<IIQQ", 24, ioas, 0, 2**64 - 1))
+
+
+def repin(argv: Sequence[str]) -> None:
+    """Unmap all of guest RAM above its first MiB, and so unpin it; and map it again as it was."""
+    (memory,) = descriptors("memfd:memory-backend-memfd")
+    start, length = 1 << 20, os.fstat(memory).st_size - (1 << 20)
+    done = 0
+    for fd, ioas in _spaces():
+        with suppress(OSError):
+            fcntl.ioctl(fd, IOMMU_IOAS_UNMAP, struct.pack("<IIQQ", 24, ioas, start, length))
+            time.sleep(UNPINNED_S)
+            flags = FIXED_IOVA | WRITEABLE | READABLE
+            request = struct.pack("<IIIiQQQ", 40, flags, ioas, memory, start, length, start)
+            fcntl.ioctl(fd, IOMMU_IOAS_MAP_FILE, request)
+            done += 1
+    if not done:
+        raise OSError("nothing was mapped again")
 
 
 def lose_pages(argv: Sequence[str]) -> None:
@@ -82,11 +116,30 @@ def company(argv: Sequence[str]) -> None:
     subprocess.Popen(["sleep", "600"], stdin=subprocess.DEVNULL)
 
 
-def close_vfio(argv: Sequence[str]) -> None:
-    """Close what holds the device and its mappings."""
-    for name in ("vfio", "/dev/iommu"):
-        for fd in descriptors(name):
+def close(of: str) -> Callable[[Sequence[str]], None]:
+    """Close the inherited descriptors whose link holds `of`: of the device, or what holds its mappings."""
+
+    def close(argv: Sequence[str]) -> None:
+        found = descriptors(of)
+        if not found:
+            raise OSError(f"no descriptor of {of} was inherited")
+        for fd in found:
             os.close(fd)
+
+    return close
+
+
+def _stream(argv: Sequence[str]) -> int:
+    """The descriptor of the inherited chardev."""
+    chardev = next(word for word in argv if word.startswith("socket,id=stream-fd,fd="))
+    return int(chardev.rpartition("=")[2])
+
+
+def _spaces() -> Iterator[tuple[int, int]]:
+    """Whatever may be an IOAS of an inherited iommufd."""
+    for fd in descriptors("/dev/iommu"):
+        for ioas in range(1, 16):
+            yield fd, ioas
 
 
 def _punch(fd: int, offset: int, length: int) -> None:
@@ -105,7 +158,12 @@ FAULTS: dict[str, Callable[[Sequence[str]], None]] = {
     "unmap": unmap,
     "lose-pages": lose_pages,
     "mask-interrupts": mask_interrupts,
-    "close-vfio": close_vfio,
+    "close-device": close("[vfio-device]"),
+    "close-container": close("/dev/vfio/vfio"),
+    "close-iommufd": close("/dev/iommu"),
+    "close-stream": close_stream,
+    "eat-byte": eat_byte,
+    "repin": repin,
     "company": company,
 }
 

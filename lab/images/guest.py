@@ -3,8 +3,8 @@
 import tempfile
 from pathlib import Path
 
+from lab.agents.host.cpio import Archive
 from lab.images import guest_python
-from lab.images.cpio import Archive
 from lab.images.recipe import Built, Recipe, Workshop, listed
 from lab.images.run import run
 

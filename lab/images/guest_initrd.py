@@ -5,9 +5,9 @@ import json
 import os
 from pathlib import Path
 
+from lab.agents.host.cpio import Archive
 from lab.errors import LabUsageError
 from lab.images import artefacts, guest
-from lab.images.cpio import Archive
 from lab.images.store import cache_folder
 
 # raise it when this file changes what comes out

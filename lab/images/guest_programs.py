@@ -5,9 +5,9 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from lab.agents.host.cpio import Archive
 from lab.errors import BenchError
 from lab.images import artefacts, controller_qemu
-from lab.images.cpio import Archive
 from lab.images.guest import LIBRARIES, LOADER
 from lab.images.run import run
 from lab.images.store import cache_folder

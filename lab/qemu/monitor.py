@@ -62,6 +62,12 @@ class Monitor:
         self.side, self.update = "old", update
         self._events.clear()
 
+    def serve(self, recorder: Recorder, transcript: Path) -> None:
+        """Tell another case from now on."""
+        before, self._transcript = self._transcript, transcript.open("a", encoding="utf-8", buffering=1)
+        self._recorder, self.side, self.update = recorder, "old", 0
+        before.close()
+
     def open(self, side: str, timeout_s: float) -> str:
         """Connect until a greeting arrives and return the QEMU version.
 

@@ -1,138 +1,154 @@
-"""What failures do to the guest, as a page of the report: rows are failures, columns the questions.
+"""What failures do to the guest, as a picture, and a page of the report that tells each of them.
 
-A cell is the answer that was seen. Colour is never alone: every cell has its word, and a promise that is not
-kept is told with it. What was not seen is no answer: "unknown".
+Rows are failures, columns the questions, a cell is the answer that was seen. Colour is never alone: every
+cell has its word, and a promise that is not kept is told with it. What was not seen is no answer: "unknown".
 """
 
 import hashlib
 import html
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import textwrap
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from lab.report.case_folder import CaseFolder
-from lab.report.tables import page
-from lab.verdict import Outcome
+import matplotlib
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
 
-CHECKER = "failure_answer"
-HARMLESS = ("refused", "done", "lives", "intact", "flow", "held", "succeeds", "yes")
-KINDS = {
-    "kept": ("#d3eadf", "as promised, and no harm"),
-    "harm": ("#f3e3b3", "harm, but nothing better is promised"),
-    "defect": ("#f2c0a8", "a known defect: promised was another answer"),
-    "other": ("#e0693a", "not what the table says: look at the case"),
-    "unknown": ("#d9d9d9", "not seen"),
+from lab.record.failure_matrix import KINDS, QUESTIONS, Cell, Line, matrix
+from lab.report.tables import attach, inline_png, page
+
+__all__ = ["Cell", "Line", "add_page", "draw", "matrix", "page_html", "remark"]
+
+TITLE = "What failed updates do to the guest"
+COLOURS = {
+    "kept": "#d3eadf",
+    "harm": "#f3e3b3",
+    "defect": "#f2c0a8",
+    "other": "#e0693a",
+    "unknown": "#d9d9d9",
 }
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One answer.
-
-    kind: one of KINDS
-    """
-
-    question: str
-    word: str
-    kind: str
-    summary: str
-
-
-@dataclass(frozen=True)
-class Line:
-    """One failure, of one case."""
-
-    failure: str
-    title: str
-    case: str
-    cells: Sequence[Cell]
-
-
-def matrix(run: Path) -> list[Line]:
-    """All failures that a run judged, in its order."""
-    try:
-        cases = json.loads((run / "run.json").read_text(encoding="utf-8")).get("cases", [])
-    except (OSError, ValueError):
-        return []
-    return [line for case in cases if case.get("folder") for line in _lines(run, case)]
-
-
-def _lines(run: Path, case: Mapping[str, Any]) -> Iterator[Line]:
-    folder = CaseFolder(run / str(case["folder"]))
-    answered: dict[str, list[Cell]] = {}
-    for verdict in folder.claims():
-        claim = verdict.get("claim") or {}
-        if claim.get("checker") == CHECKER:
-            answered.setdefault(str(claim["args"]["failure"]), []).append(_cell(claim["args"], verdict))
-    if not answered:
-        return
-    begun = folder.timeline().of("failure.begin")
-    titles = {str(e.data.get("failure")): str(e.data.get("title")) for e in begun}
-    for failure, cells in answered.items():
-        yield Line(failure, titles.get(failure, failure), str(case.get("nodeid", "")).split("::")[-1], cells)
-
-
-def _cell(args: Mapping[str, Any], verdict: Mapping[str, Any]) -> Cell:
-    question, expected, summary = str(args["question"]), str(args["expected"]), str(verdict["summary"])
-    outcome = Outcome(verdict["outcome"])
-    if outcome is Outcome.UNKNOWN:
-        return Cell(question, "unknown", "unknown", summary)
-    if outcome is Outcome.FAIL:
-        return Cell(question, summary.partition(";")[0], "other", summary)
-    if args.get("promised"):
-        return Cell(question, f"{expected} (promised: {args['promised']})", "defect", summary)
-    return Cell(question, expected, "kept" if expected in HARMLESS else "harm", summary)
-
-
-def table(lines: Sequence[Line]) -> str:
-    """The matrix as HTML with inline style only: that is what a description of allure keeps."""
-    heads = ["failure", *(cell.question for cell in lines[0].cells)]
-    head = "".join(f'<th style="text-align: left; padding: 4px 8px">{html.escape(h)}</th>' for h in heads)
-    body = "".join(_row(line) for line in lines)
-    legend = "".join(
-        f'<span style="background: {colour}; {LABEL}">{html.escape(text)}</span>'
-        for colour, text in KINDS.values()
-    )
-    return f"<table><tr>{head}</tr>{body}</table><p>{legend}</p>"
-
-
-LABEL = "padding: 2px 8px; margin: 2px 8px 2px 0; display: inline-block"
-STYLE = "color: #1b1b1b; padding: 4px 8px; white-space: normal"
-
-
-def _row(line: Line) -> str:
-    cells = "".join(
-        f'<td style="background: {KINDS[cell.kind][0]}; {STYLE}"'
-        f' title="{html.escape(cell.summary)}">{html.escape(cell.word)}</td>'
-        for cell in line.cells
-    )
-    name = f"{html.escape(line.title)}<br><small>{html.escape(line.case)}</small>"
-    return f'<tr><td style="padding: 4px 8px; white-space: normal">{name}</td>{cells}</tr>'
+CELL = "color: #1b1b1b; padding: 4px 8px; white-space: normal; text-align: left; vertical-align: top"
 
 
 def add_page(run: Path) -> bool:
-    """Put the matrix into the run's allure-results, if it has one; it is judged by nobody."""
+    """Draw the matrix into the run and put its page into allure-results; False if no failure was tried.
+
+    Made again, it replaces itself. The page is judged by nobody: the cases are.
+    """
     lines = matrix(run)
     if not lines:
         return False
+    files = draw(lines, run / "failures")
+    numbers = run / "failures" / "matrix.json"
+    numbers.write_text(json.dumps([line.as_json() for line in lines], indent=1), encoding="utf-8")
     results = run / "allure-results"
     results.mkdir(exist_ok=True)
-    # always the same name: made again, it replaces itself
     name = hashlib.sha256(f"{run.name} failures".encode()).hexdigest()[:32]
-    source = f"{name}-failures-attachment.html"
-    (results / source).write_text(page(table(lines)), encoding="utf-8")
+    body = page_html(lines, files)
+    whole = run / "failures" / "failures.html"
+    whole.write_text(page(body), encoding="utf-8")
     found = {
         "uuid": name,
         "historyId": "cprlab-failures",
         "fullName": "cprlab.failures",
-        "name": "What failed updates do to the guest",
+        "name": TITLE,
         "status": "passed",
         "stage": "finished",
-        "descriptionHtml": table(lines),
-        "attachments": [{"name": "failures.html", "source": source, "type": "text/html"}],
+        "descriptionHtml": body,
+        "attachments": [attach(results, name, path) for path in [*files, numbers, whole]],
         "labels": [{"name": "parentSuite", "value": "failures"}, {"name": "epic", "value": "failures"}],
     }
     (results / f"{name}-result.json").write_text(json.dumps(found), encoding="utf-8")
     return True
+
+
+def draw(lines: Sequence[Line], folder: Path) -> list[Path]:
+    """Write the picture as PNG and SVG, and return the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figure = Figure(figsize=(14.5, 1.4 + 0.42 * len(lines)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    for y, line in enumerate(lines):
+        for cell in line.cells:
+            _square(axes, QUESTIONS.index(cell.question), y, cell)
+    axes.set_xlim(0, len(QUESTIONS))
+    axes.set_ylim(len(lines), 0)
+    axes.set_xticks([x + 0.5 for x in range(len(QUESTIONS))], list(QUESTIONS), fontsize=9)
+    names = [textwrap.fill(f"{line.title} ({line.backend})", 62) for line in lines]
+    axes.set_yticks([y + 0.5 for y in range(len(lines))], names, fontsize=8)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    patches = [Patch(facecolor=COLOURS[kind], label=KINDS[kind]) for kind in _there(lines)]
+    figure.legend(handles=patches, loc="outside lower center", ncols=3, fontsize=8, frameon=False)
+    png, svg = folder / "matrix.png", folder / "matrix.svg"
+    figure.savefig(png, dpi=110)
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "cprlab"}):
+        figure.savefig(svg, metadata={"Date": None})
+    return [png, svg]
+
+
+def page_html(lines: Sequence[Line], files: Sequence[Path]) -> str:
+    """The picture, what its colours mean, and each failure by itself; only inline style counts in allure."""
+    pictures = "".join(inline_png(path) for path in files if path.suffix == ".png")
+    inline = f"{CELL}; display: inline-block"
+    legend = "".join(
+        f'<span style="background: {COLOURS[kind]}; {inline}">{html.escape(KINDS[kind])}</span> '
+        for kind in _there(lines)
+    )
+    return f"{pictures}<p>{legend}</p>" + "".join(_section(line) for line in lines)
+
+
+def remark(cell: Cell) -> str:
+    """What a cell says below its word: what was promised, or expected, where it is another."""
+    if cell.kind == "defect":
+        return f"promised: {cell.promised}"
+    if cell.kind == "other":
+        return f"expected: {cell.expected}" if cell.word != cell.expected else "for another reason"
+    return ""
+
+
+def _there(lines: Sequence[Line]) -> Iterator[str]:
+    there = {cell.kind for line in lines for cell in line.cells}
+    return (kind for kind in KINDS if kind in there)
+
+
+def _square(axes: Axes, x: int, y: int, cell: Cell) -> None:
+    edge, width = ("#a00000", 2.0) if cell.kind == "other" else ("white", 1.0)
+    colour = COLOURS[cell.kind]
+    axes.add_patch(
+        Rectangle((x + 0.02, y + 0.05), 0.96, 0.9, facecolor=colour, edgecolor=edge, linewidth=width)
+    )
+    below = remark(cell)
+    axes.text(x + 0.5, y + (0.36 if below else 0.5), cell.word, ha="center", va="center", fontsize=8)
+    axes.text(x + 0.5, y + 0.75, below, ha="center", va="center", fontsize=6)
+
+
+def _section(line: Line) -> str:
+    facts = {
+        "what was done": f"{line.title} ({line.mode}, {line.backend}; {line.case})",
+        "where QEMU promises what is promised": line.source,
+        "what was said": "; ".join(said for said in line.said if said) or "nothing",
+        "known of this QEMU": line.reason,
+    }
+    told = "".join(
+        f"<li>{html.escape(what)}: {html.escape(text)}</li>" for what, text in facts.items() if text
+    )
+    head = "".join(f'<th style="{CELL}">{name}</th>' for name in ("question", "promised", "seen", "how"))
+    body = "".join(_row(cell) for cell in line.cells)
+    return f"<h3>{html.escape(line.failure)}</h3><ul>{told}</ul><table><tr>{head}</tr>{body}</table>"
+
+
+def _row(cell: Cell) -> str:
+    texts = (cell.question, cell.promised, cell.word, cell.summary)
+    colours = ("", "", f"background: {COLOURS[cell.kind]}; ", "")
+    return (
+        "<tr>"
+        + "".join(
+            f'<td style="{colour}{CELL}">{html.escape(text)}</td>'
+            for text, colour in zip(texts, colours, strict=True)
+        )
+        + "</tr>"
+    )

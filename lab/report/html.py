@@ -10,8 +10,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from lab.calibration.certificate import in_words
 from lab.errors import BenchError, LabUsageError
-from lab.report import allure_config, allure_tool, failure_page, preflight_page
+from lab.report import allure_config, allure_tool, failure_page, matrices_page, preflight_page
 from lab.report.case_folder import CaseFolder
 from lab.report.chardev_page import add_page as add_chardevs
 from lab.report.labels import short_version
@@ -40,6 +41,7 @@ def write_report(run: Path) -> Path:
     failure_page.add_page(run)
     allure = allure_tool.ensure()
     add_chardevs(run)
+    matrices_page.add_page(run)
     config, output = _prepare(run, results), run / "report"
     partial = run / "report.partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -123,7 +125,7 @@ def standing_words(record: Mapping[str, Any]) -> str | None:
     held = record.get("certificate")
     if not isinstance(held, Mapping):
         return None
-    return str(held["remark"] or f"{held['run_id']} of {held['made']}")
+    return in_words(held)
 
 
 def _run(argv: list[str], run: Path) -> None:

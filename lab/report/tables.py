@@ -3,6 +3,7 @@
 import base64
 import html
 import json
+import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ td.number { text-align: right; font-variant-numeric: tabular-nums; }
 # allure forbids line breaks in the tables of a description, and cuts them off at the right
 WRAP = 'style="white-space: normal; overflow-wrap: break-word"'
 STANDSTILL = "<p>The guest's clock stands still while the guest is paused: no time by it holds the pause.</p>"
+TYPES = {".html": "text/html", ".json": "application/json", ".png": "image/png", ".svg": "image/svg+xml"}
 COLOUR = {Outcome.PASS: "#00704f", Outcome.FAIL: "#b34700", Outcome.UNKNOWN: "#805600"}
 
 
@@ -87,6 +89,13 @@ def inline_png(path: Path) -> str:
     data = base64.b64encode(path.read_bytes()).decode("ascii")
     source = f"data:image/png;base64,{data}"
     return f'<p><img alt="{html.escape(path.stem)}" style="max-width: 100%" src="{source}"></p>'
+
+
+def attach(results: Path, name: str, path: Path) -> dict[str, str]:
+    """Copy a file into allure-results, and return what names it as an attachment of the result `name`."""
+    source = f"{name}-{path.stem}-attachment{path.suffix}"
+    shutil.copyfile(path, results / source)
+    return {"name": path.name, "source": source, "type": TYPES[path.suffix]}
 
 
 def _events(verdict: Verdict) -> str:

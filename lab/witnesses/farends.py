@@ -29,13 +29,6 @@ class Reported(Protocol):
     def report(self, *, update: int, drain: bool = False, wait_s: float = 5.0) -> None: ...
 
 
-def prepare(agent: HostAgent, config: "GuestConfig") -> None:
-    """Make what a guest's QEMU connects to when it starts."""
-    for one in config.chardevs:
-        if one.backend.prepared:
-            agent.stream_prepare(one.id, one.backend.far, one.where(config.run_dir, config.home))
-
-
 @dataclass
 class RingEnd:
     """A ring buffer in QEMU, read by its monitor (qapi/char.json, ringbuf-read): it only hears.

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from lab.drivers.agent import HostAgent
 from lab.timeline import Recorder
-from lab.witnesses.blind import working
+from lab.witnesses.blind import blind_if_refused, working
 
 
 @contextmanager
@@ -17,3 +17,12 @@ def kmsg(agent: HostAgent, recorder: Recorder) -> Iterator[None]:
             yield
         finally:
             agent.stop_watch("kmsg")
+
+
+def prove_awake(agent: HostAgent, recorder: Recorder) -> None:
+    """Have `witness.blind` recorded if the log was not read until now: a reader that died says nothing.
+
+    The same of what QEMU prints.
+    """
+    with blind_if_refused(recorder, "kmsg-host"):
+        agent.link.call("prove_awake")

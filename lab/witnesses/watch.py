@@ -17,7 +17,7 @@ from lab.witnesses.device import device
 from lab.witnesses.farends import FarEnds, Reported
 from lab.witnesses.footprint import footprint
 from lab.witnesses.interrupts import interrupts
-from lab.witnesses.kmsg import kmsg
+from lab.witnesses.kmsg import kmsg, prove_awake
 from lab.witnesses.memory import balloon, memory
 from lab.witnesses.pfns import pfns
 from lab.witnesses.pins import pins
@@ -26,6 +26,8 @@ from lab.witnesses.trace import trace
 
 LINES_HZ = 50.0
 """So many numbered lines a second go over each chardev, each way."""
+BEHIND_S = 20.0
+"""A guest on a busy machine was 9 s behind with the lines of its chardevs."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Watch:
         tick_ms: period of the ticks of the guest's heart
         """
         inside = [ContainerLink(agent, name)] if (name := guest.config.container) else []
-        epochs = Epochs(recorder, [agent.link, guest.link, *inside, *far.values()])
+        epochs = Epochs(recorder, [agent.link, guest.link, *inside, *far.values()], guest.epochs)
         with ExitStack() as stack:
             stack.enter_context(kmsg(agent, recorder))
             stack.enter_context(pins(agent, recorder, guest.pid))
@@ -74,6 +76,7 @@ class Watch:
             epochs.open_next()
             watch.sync_clocks()
             yield watch
+            guest.epochs = epochs.number
 
     def follow(self, now: Incarnation) -> None:
         """Another process runs the guest: look at that one from now on."""
@@ -97,7 +100,7 @@ class Watch:
     def briefly(self, number: int) -> Iterator[None]:
         """As `update`, but for what every update is asked: interrupts and chardevs alone."""
         yield
-        self.report_streams(update=number, drain=False)
+        self.report_streams(update=number, drain=False, wait_s=BEHIND_S)
         self._interrupts("after", number)
 
     @contextmanager
@@ -105,11 +108,15 @@ class Watch:
         """Trace the bench host's kernel while new QEMU replaces the old one, then open a new epoch."""
         with trace(self.agent, self.recorder, update=number), self.connections.dense():
             yield
+        self.renew(number)
+        self.sync_clocks()
+
+    def renew(self, number: int) -> None:
+        """Open a new epoch after an update: what is seen of it is of afterwards."""
         self.connections.find_again()
         self.epochs.open_next()
         # counts that rise from here to the snapshots after the load settled rise in new QEMU
         self._interrupts("after", number)
-        self.sync_clocks()
 
     def sync_clocks(self) -> None:
         sources: dict[str, Agent] = {"host": self.agent.link, "guest": self.guest.link, **self.far}
@@ -117,14 +124,15 @@ class Watch:
             sync(self.recorder, source, link.call)
         sync(self.recorder, "host-wall", self.agent.link.call, "wall_clock")
 
-    def report_streams(self, *, update: int, drain: bool) -> None:
+    def report_streams(self, *, update: int, drain: bool, wait_s: float = 5.0) -> None:
         for stream in self.streams:
-            stream.report(update=update, drain=drain)
+            stream.report(update=update, drain=drain, wait_s=wait_s)
         self.connections.report(update=update, drain=drain)
 
     def last_words(self) -> None:
-        """What can be said only when nothing more is sent: that no byte of a stream is missing."""
-        self.report_streams(update=self.epochs.number - 1, drain=True)
+        """What can be said only at the end: that no byte of a stream is missing, that the log was read."""
+        self.report_streams(update=self.epochs.number - self.epochs.used - 1, drain=True)
+        prove_awake(self.agent, self.recorder)
 
     def _snapshots(self, when: str, update: int) -> None:
         of, size_mib = self.guest.config.memory, self.guest.config.memory_mib
@@ -148,10 +156,17 @@ class Watch:
 def _streams(agent: HostAgent, guest: Guest, recorder: Recorder) -> list[ChardevStream]:
     # the processor of a guest on an emulated bench host has to do for all of them
     rate_hz = 2.0 if guest.config.chardevs else LINES_HZ
-    agent.stream_open("stream-fd", "fd", rate_hz=rate_hz)
-    agent.stream_open("stream-path", "path", guest.config.stream_path, rate_hz=rate_hz)
     ports = {"stream-fd": STREAM_FD, "stream-path": STREAM_PATH}
+    if guest.kept:
+        for chardev in ports:
+            agent.link.call("stream_renew", chardev=chardev, rate_hz=rate_hz)
+    else:
+        agent.stream_open("stream-fd", "fd", rate_hz=rate_hz)
+        agent.stream_open("stream-path", "path", guest.config.stream_path, rate_hz=rate_hz)
     guest.link.call("streams_start", names=list(ports.values()), rate_hz=rate_hz)
+    if guest.kept:  # not before the guest has forgotten the numbers of the streams before
+        for chardev in ports:
+            agent.stream_begin(chardev)
     return [
         ChardevStream(chardev, HostEnd(agent, chardev), GuestEnd(guest.link, port), recorder)
         for chardev, port in ports.items()

@@ -3,9 +3,11 @@
 qmp.py PID wait                wait until QEMU answers
 qmp.py PID do COMMAND [JSON]   execute a command, print what it returned
 qmp.py PID update [COMMAND]    update by cpr-exec, to COMMAND instead of the same QEMU; print how it went
+                               (the state goes to $SAVE_TO or file:vm.state, and comes from file:vm.state)
 """
 
 import json
+import os
 import socket
 import sys
 import time
@@ -87,7 +89,7 @@ def update(pid: int, command: list[str]) -> None:
     monitor.ask("migrate-set-parameters", {"mode": "cpr-exec", "cpr-exec-command": command})
     print("blocked-reasons:", monitor.ask("query-migrate").get("blocked-reasons", []))
     try:
-        monitor.ask("migrate", {"uri": "file:vm.state"})
+        monitor.ask("migrate", {"uri": os.environ.get("SAVE_TO", "file:vm.state")})
         print("migrate: accepted")
         while (migration := monitor.ask("query-migrate"))["status"] != "failed":
             time.sleep(0.05)

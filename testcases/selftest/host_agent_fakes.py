@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from lab.agents.host.interlocks import Allowed
 from lab.agents.host.sysfs import Sysfs
 from lab.agents.rpc import AgentError
 
@@ -20,11 +21,22 @@ NIC, NIC2, DISK, MANAGEMENT, PORT = (
 )
 
 
+DISK_MODEL, DISK_SERIAL, DISK_BYTES = "QEMU NVMe Ctrl", "nvme", 1 << 30
+
+
+def told(bdf: str) -> Allowed:
+    """What a target file says of a function; of any other than DISK nothing but that it may be assigned."""
+    if bdf == DISK:
+        return Allowed(bdf, None, DISK_MODEL, DISK_SERIAL, DISK_BYTES)
+    return Allowed(bdf)
+
+
 class FakeHost:
     """/sys and /proc of a host with an IOMMU; `write` does what its kernel would do.
 
     natural: which driver takes a function that has no override
     refuses: drivers that do not take any
+    claims:  disks that the kernel has for itself
     """
 
     def __init__(self, root: Path) -> None:
@@ -33,7 +45,8 @@ class FakeHost:
         self.refuses: set[str] = set()
         self.written: list[tuple[str, str]] = []
         self.ran: list[str] = []
-        self.sysfs = Sysfs(root, self.write, self.run)
+        self.claims: set[str] = set()
+        self.sysfs = Sysfs(root, self.write, self.run, lambda device: device.name in self.claims)
         for driver in ("vfio-pci", "igb", "nvme", "virtio-pci", "pcieport"):
             (root / "sys/bus/pci/drivers" / driver).mkdir(parents=True)
         self.add(PORT, "pcieport", group="1", pci_class="0x060400")
@@ -57,6 +70,17 @@ class FakeHost:
             (folder / "devices").mkdir(parents=True, exist_ok=True)
             (folder / "devices" / bdf).symlink_to(device)
             (device / "iommu_group").symlink_to(folder)
+
+    def disk(self) -> Path:
+        """DISK has brought up its namespace, which is the one of `told`."""
+        disk = self.folder(f"sys/devices/pci0000:00/{DISK}/nvme/nvme0/nvme0n1")
+        for name, text in (("model", DISK_MODEL), ("serial", DISK_SERIAL)):
+            (disk.parent / name).write_text(f"{text}   \n")  # as the controller says it, filled up
+        (disk / "device").symlink_to(disk.parent)
+        (disk / "size").write_text(f"{DISK_BYTES // 512}\n")
+        self.link("sys/class/block/nvme0n1", disk)
+        self.file("dev/nvme0n1", "")
+        return disk
 
     def file(self, path: str, text: str) -> None:
         (self.root / path).parent.mkdir(parents=True, exist_ok=True)

@@ -76,6 +76,8 @@ class MakingHost(FakeHost):
         return None
 
     def run(self, argv: Sequence[str]) -> str:
+        if is_question(argv):
+            return "[]"
         said = " ".join(argv)
         self.ran.append(said)
         if any(word in said for word in self.fails):
@@ -204,6 +206,11 @@ def journal_of(host: MakingHost) -> Journal:
     return Journal(host.root / "journal.jsonl", undo_table(host), 0.2)
 
 
+def is_question(argv: object) -> bool:
+    """Whether a command of a tool only looks at what the host's network stands on."""
+    return isinstance(argv, list) and argv[:2] == ["ip", "-j"] and argv[2] != "link"
+
+
 class Crash(BaseException):
     """The agent is killed."""
 
@@ -216,6 +223,8 @@ def crash_after(host: MakingHost, steps: int) -> Iterator[None]:
     def counted(act: Callable[..., str | None]) -> Callable[..., str | None]:
         def step(*args: object) -> str | None:
             nonlocal left
+            if is_question(args[0]):
+                return act(*args)
             if left == 0:
                 raise Crash
             left -= 1

@@ -78,6 +78,16 @@ def closed(**data: Any) -> Any:
     return lambda s: s.change("trace.close", {"update": 1}, **data)
 
 
+def host_log(ms: float, text: str) -> Any:
+    return lambda s: s.add(ms, "log", where="host", level=6, text=text, t_src_ns=HOST_NS)
+
+
+def no_log(story: Story) -> None:
+    story.drop("witness.start", witness="kmsg-host")
+
+
+DMAR = "DMAR: [DMA Write NO_PASID] Request device [05:00.0] fault addr 0xa0000 [fault reason 0x05] not set"
+AMD = "vfio-pci 0000:05:00.0: AMD-Vi: Event logged [IO_PAGE_FAULT domain=0x000c address=0xa0000 flags=0x0020]"
 EXEC_COUNT = {"sched:sched_process_exec": 1}
 MAPPINGS = [
     row("no unmap", PASS, "^no unmap and no fault traced during update 1$"),
@@ -101,6 +111,10 @@ MAPPINGS = [
     row("a map", PASS, "no unmap", traced(1200, "iommu:map")),
     row("a fault in the update", FAIL, "1 IOMMU page faults", traced(1200, "iommu:io_page_fault")),
     row("a fault long after", FAIL, "^1 IOMMU page faults: iova", traced(3000, "iommu:io_page_fault")),
+    row("a fault that the log alone tells of", FAIL, "kernel says: DMAR: .DMA Write", host_log(3000, DMAR)),
+    row("the same by another IOMMU", FAIL, "IO_PAGE_FAULT", host_log(1200, AMD)),
+    row("a log of IOMMUs without a fault", PASS, "no unmap", host_log(1200, "DMAR: Intel(R) Virtualization")),
+    row("nobody read the log", UNKNOWN, "witness kmsg-host was not watching", no_log),
     row("faults only counted", FAIL, "2 IOMMU page", closed(counts=EXEC_COUNT | {"iommu:io_page_fault": 2})),
     row("events lost", UNKNOWN, "lost 1 events", closed(lost=1)),
     row(
@@ -135,10 +149,6 @@ def test_mappings_kept(tmp_path: Path, spoil: Any, outcome: Any, says: str, upda
 
 def device(**data: Any) -> Any:
     return lambda s: s.change("host.device", AFTER_1, **data)
-
-
-def host_log(ms: float, text: str) -> Any:
-    return lambda s: s.add(ms, "log", where="host", level=6, text=text, t_src_ns=HOST_NS)
 
 
 RESET = f"vfio-pci {BDF}: resetting"

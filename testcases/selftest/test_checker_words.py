@@ -214,6 +214,12 @@ LOGS = [
     ),
     row("nobody read the guest's log", UNKNOWN, "nobody read the guest", lambda s: s.drop("guest.booted")),
     row(
+        "the guest's agent fell silent",
+        UNKNOWN,
+        "nobody read the guest's log in the last 1[0-9]",
+        lambda s: s.move("load.stop", 15000),
+    ),
+    row(
         "nobody read the guest's log after the update",
         UNKNOWN,
         "after update 1",

@@ -14,8 +14,9 @@ from lab.checkers import as_json, from_json
 from lab.checkers.failure import ANSWERS
 from lab.failures import IN_PLACE, LOST, UNHARMED, Failure
 from lab.failures import listener as listener_file
-from lab.failures.newcomer import KILLER
-from lab.failures.table import ALONE, FAILURES, TOGETHER, boots
+from lab.failures.kills import SAVED_BYTES, kill_amid
+from lab.failures.newcomer import KILLER, without_vfio
+from lab.failures.table import ALL, ALONE, FAILURES, TOGETHER, boots
 
 QEMU_LIKE = """
 import socket, sys, time, os
@@ -28,11 +29,12 @@ time.sleep(60)
 """
 
 
-def test_names_are_unique_and_every_failure_has_a_boot() -> None:
-    names = [failure.name for failure in FAILURES]
-    assert len(set(names)) == len(names)
-    in_boots = {failure.name for boot in boots().values() for failure in boot}
-    assert set(names) - in_boots == {"state-file-impossible"}
+def test_a_name_is_one_failure_and_no_boot_tries_it_twice() -> None:
+    by_name = {failure.name: failure for failure in FAILURES}
+    for boot in ALL:
+        assert all(by_name[failure.name] is failure for failure in boot)
+        assert len({failure.name for failure in boot}) == len(boot)
+    assert len(boots()) == len(TOGETHER) + len(ALONE)
 
 
 @pytest.mark.parametrize("failure", FAILURES, ids=str)
@@ -65,12 +67,34 @@ def test_a_defect_is_one_of_the_versions_it_was_seen_in() -> None:
     assert expected == {"11.1.3": "lost", "11.1": "lost", "11.10.0": "lives", "11.2.0": "lives"}
 
 
-def test_what_shares_a_guest_is_survived_by_it() -> None:
-    for boot in TOGETHER.values():
-        for failure in boot:
+def test_what_comes_before_another_is_survived() -> None:
+    for boot in ALL:
+        for failure in boot[:-1]:
             assert failure.answers("11.1.3")[1].expected == "lives", failure
             assert not failure.words
-    assert len(ALONE) == len({failure.name for failure in ALONE})
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        "exec-missing exec-no-permission exec-sandbox",
+        "state-file-impossible file-system-full cancel-at-pre-switchover",
+        "new-rejects-argv new-lacks-device new-crashes new-hangs",
+        "kill-at-pre-switchover kill-at-save kill-at-exec kill-at-devices kill-at-load kill-at-running",
+        "transfer-no-destination transfer-dies-early transfer-dies-late transfer-refuses-stream",
+        "transfer-cont-in-old transfer-source-dies-early transfer-source-dies-late",
+        "two-updates-at-once",
+        "guest-reboots guest-paused guest-suspended hot-plug-before hot-plug-during",
+    ],
+)
+def test_what_was_asked_for_is_there(asked: str) -> None:
+    """The list of the project's task, line by line."""
+    assert set(asked.split()) <= {failure.name for failure in FAILURES}
+
+
+def test_a_command_line_without_its_vfio_devices() -> None:
+    argv = ["qemu", "-device", "vfio-pci,id=dev0,host=1", "-device", "virtio-serial-pci", "-qmp", "x"]
+    assert without_vfio(argv) == ["qemu", "-device", "virtio-serial-pci", "-qmp", "x"]
 
 
 @pytest.mark.parametrize("phase", ["exec", "socket", "state"])
@@ -88,13 +112,33 @@ def test_the_killer_kills_in_a_phase(tmp_path: Path, phase: str) -> None:
         timeout=30,
         pass_fds=[theirs.fileno()],
         check=False,
+        stderr=subprocess.PIPE,
     )
     theirs.close()
     ours.settimeout(10)
     assert done.returncode == -signal.SIGKILL
+    assert done.stderr == f"SIGKILL at {phase}\n".encode()
     assert ours.recv(1) == b""
     ours.close()
     assert (path.stat().st_ctime_ns == before) == (phase == "exec")
+
+
+def test_who_saves_is_killed_amid_it(tmp_path: Path) -> None:
+    """Not before it has sent so much, and not at all if it never does."""
+    program = "import os, sys; p = os.popen(sys.argv[2].replace('PID', str(os.getpid())), 'w')"
+    program += "; p.write('x' * int(sys.argv[1])); p.close()"
+    command = kill_amid(0).removesuffix("0") + "PID"
+    ended = {
+        sent: subprocess.run(
+            [sys.executable, "-c", program, str(sent), command],
+            timeout=30,
+            check=False,
+            stderr=subprocess.PIPE,
+        )
+        for sent in (SAVED_BYTES - 1, 4 * SAVED_BYTES)
+    }
+    assert [done.returncode for done in ended.values()] == [0, -signal.SIGKILL]
+    assert [done.stderr for done in ended.values()] == [b"", b"SIGKILL while it saves\n"]
 
 
 def test_the_listener_takes_everything(tmp_path: Path) -> None:

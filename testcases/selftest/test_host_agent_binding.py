@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from lab.agents.host import binding, inuse
+from lab.agents.host import binding, inuse, netuse
 from lab.agents.host.functions import functions
 from lab.agents.host.journal import Journal
 from lab.agents.rpc import AgentError
-from testcases.selftest.host_agent_fakes import DISK, MANAGEMENT, NIC, NIC2, PORT, FakeHost
+from testcases.selftest.host_agent_fakes import DISK, MANAGEMENT, NIC, NIC2, PORT, FakeHost, told
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def journal(host: FakeHost) -> Journal:
 
 
 def test_bound_and_given_back(host: FakeHost, journal: Journal) -> None:
-    bound = binding.bind(host.sysfs, journal, NIC)
+    bound = binding.bind(host.sysfs, journal, told(NIC))
     assert (bound["driver_before"], bound["group"], host.sysfs.driver(NIC)) == ("igb", "1", "vfio-pci")
     binding.give_back(journal, NIC)
     assert host.sysfs.driver(NIC) == "igb"
@@ -41,13 +41,13 @@ def test_bound_and_given_back(host: FakeHost, journal: Journal) -> None:
 
 
 def test_the_override_is_set_before_the_driver_lets_go(host: FakeHost, journal: Journal) -> None:
-    binding.bind(host.sysfs, journal, NIC)
+    binding.bind(host.sysfs, journal, told(NIC))
     assert [name for name, _ in host.written] == ["driver_override", "unbind", "drivers_probe"]
 
 
 def test_binding_and_giving_back_twice_is_harmless(host: FakeHost, journal: Journal) -> None:
     for _ in range(2):
-        assert binding.bind(host.sysfs, journal, NIC)["driver_before"] == "igb"
+        assert binding.bind(host.sysfs, journal, told(NIC))["driver_before"] == "igb"
     for _ in range(2):
         binding.give_back(journal, NIC)
         assert host.sysfs.driver(NIC) == "igb"
@@ -55,14 +55,14 @@ def test_binding_and_giving_back_twice_is_harmless(host: FakeHost, journal: Jour
 
 def test_a_function_without_driver_is_left_without(host: FakeHost, journal: Journal) -> None:
     (host.root / "sys/bus/pci/devices" / NIC / "driver").unlink()
-    binding.bind(host.sysfs, journal, NIC)
+    binding.bind(host.sysfs, journal, told(NIC))
     binding.give_back(journal, NIC)
     assert host.sysfs.driver(NIC) is None
 
 
 def refusal(host: FakeHost, journal: Journal, bdf: str) -> str:
     with pytest.raises(AgentError) as refused:
-        binding.bind(host.sysfs, journal, bdf)
+        binding.bind(host.sysfs, journal, told(bdf))
     assert host.written == [], "a refusal changes nothing"
     return str(refused.value)
 
@@ -84,8 +84,8 @@ def test_a_bridge_is_refused(host: FakeHost, journal: Journal) -> None:
 def test_a_shared_group_is_refused_unless_all_are_to_be_bound(host: FakeHost, journal: Journal) -> None:
     host.add("0000:01:00.1", "igb", group="1", pci_class="0x020000")
     assert "0000:01:00.1 (igb)" in refusal(host, journal, NIC)
-    binding.bind(host.sysfs, journal, NIC, together=["0000:01:00.1"])
-    binding.bind(host.sysfs, journal, "0000:01:00.1")
+    binding.bind(host.sysfs, journal, told(NIC), together=["0000:01:00.1"])
+    binding.bind(host.sysfs, journal, told("0000:01:00.1"))
     assert host.sysfs.driver("0000:01:00.1") == "vfio-pci"
 
 
@@ -103,7 +103,7 @@ def test_a_nic_below_an_addressed_bridge_is_the_hosts_own(host: FakeHost) -> Non
     host.link("sys/class/net/br0", bridge)
     (bridge / "lower_eth1").symlink_to(net)
     host.file("proc/net/if_inet6", "fd00 05 40 00 80 br0\n")
-    assert inuse.management_functions(host.sysfs) == {NIC2}
+    assert netuse.management_functions(host.sysfs).keys() == {NIC2}
 
 
 def test_a_link_local_address_alone_does_not_count(
@@ -112,9 +112,9 @@ def test_a_link_local_address_alone_does_not_count(
     host.link("sys/class/net/eth1", host.folder(f"sys/devices/pci0000:00/{NIC2}/net/eth1"))
     host.file("proc/net/if_inet6", "fe80 05 40 20 80 eth1\n")
     monkeypatch.delenv("SSH_CONNECTION", raising=False)
-    assert inuse.management_functions(host.sysfs) == set()
+    assert netuse.management_functions(host.sysfs) == {}
     monkeypatch.setenv("SSH_CONNECTION", "fe80::1%eth1 40000 fe80::2%eth1 22")
-    assert inuse.management_functions(host.sysfs) == {NIC2}
+    assert netuse.management_functions(host.sysfs).keys() == {NIC2}
 
 
 @pytest.mark.parametrize("how", ["mount", "btrfs", "swap", "device mapper", "nvme multipath"])
@@ -143,13 +143,13 @@ def test_a_disk_in_use_is_refused(host: FakeHost, journal: Journal, how: str) ->
     host.file("proc/self/mountinfo", f"22 1 {number} / / rw - btrfs {source} rw\n")
     host.file("proc/swaps", swaps)
     assert "disk" in refusal(host, journal, DISK)
-    assert [f["bdf"] for f in functions(host.sysfs) if f["is_boot_disk"]] == [DISK]
+    assert inuse.disk_functions(host.sysfs).keys() == {DISK}
 
 
 def test_a_kernel_that_does_not_bind_is_told_of_and_undone(host: FakeHost, journal: Journal) -> None:
     host.refuses.add("vfio-pci")
     with pytest.raises(AgentError, match="bound to no driver after asking for vfio-pci"):
-        binding.bind(host.sysfs, journal, NIC)
+        binding.bind(host.sysfs, journal, told(NIC))
     assert host.sysfs.driver(NIC) == "igb"
 
 
@@ -157,7 +157,9 @@ def test_a_journal_that_cannot_be_written_stops_the_change(host: FakeHost) -> No
     blocked = host.root / "file"
     blocked.write_text("")
     with pytest.raises(AgentError, match="root"):
-        binding.bind(host.sysfs, Journal(blocked / "journal.jsonl", {binding.KIND: lambda entry: None}), NIC)
+        binding.bind(
+            host.sysfs, Journal(blocked / "journal.jsonl", {binding.KIND: lambda entry: None}), told(NIC)
+        )
     assert host.written == []
 
 
@@ -178,7 +180,7 @@ def test_a_crash_at_any_step_is_undone_by_the_next_agent(host: FakeHost, writes_
     object.__setattr__(host.sysfs, "write", write)
     crashed = journal_of(host)
     with contextlib.suppress(Crash):
-        binding.bind(host.sysfs, crashed, NIC)
+        binding.bind(host.sysfs, crashed, told(NIC))
     crashed.close()  # as the kernel does for a dead process
     with crashed.path.open("a") as file:
         file.write('{"entry": 9, "kind": "pci.dri')  # and it died while it wrote
@@ -191,8 +193,9 @@ def test_a_crash_at_any_step_is_undone_by_the_next_agent(host: FakeHost, writes_
 
 
 def test_undone_backwards_and_a_failure_does_not_hold_up_the_rest(host: FakeHost, journal: Journal) -> None:
+    host.disk()
     for bdf in (NIC, NIC2, DISK):
-        binding.bind(host.sysfs, journal, bdf)
+        binding.bind(host.sysfs, journal, told(bdf))
     host.refuses.add("nvme")
     undone = journal.undo_all()
     assert [u["what"] for u in undone] == [DISK, NIC2, NIC]
@@ -206,7 +209,7 @@ def test_undone_backwards_and_a_failure_does_not_hold_up_the_rest(host: FakeHost
 
 
 def test_a_function_that_is_gone_needs_no_undoing(host: FakeHost, journal: Journal) -> None:
-    binding.bind(host.sysfs, journal, NIC)
+    binding.bind(host.sysfs, journal, told(NIC))
     (host.root / "sys/bus/pci/devices" / NIC).unlink()
     assert "error" not in journal.undo_all()[0]
 

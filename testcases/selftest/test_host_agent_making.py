@@ -28,7 +28,7 @@ from lab.agents.host import (
 from lab.agents.host.agent import HostAgent
 from lab.agents.rpc import AgentError, Wire
 from lab.drivers import agent as controller
-from testcases.selftest.host_agent_fakes import DISK, NIC
+from testcases.selftest.host_agent_fakes import DISK, NIC, told
 from testcases.selftest.host_agent_made import VF, VF_MAC, MakingHost, tree, undo_table
 
 DAEMON = 77
@@ -36,7 +36,9 @@ DAEMON = 77
 
 @pytest.fixture
 def host(tmp_path: Path) -> MakingHost:
-    return MakingHost(tmp_path / "host")
+    made = MakingHost(tmp_path / "host")
+    made.disk()
+    return made
 
 
 @pytest.fixture
@@ -48,6 +50,7 @@ def started(host: MakingHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 @pytest.fixture
 def agent(started: Callable[[], HostAgent]) -> Iterator[HostAgent]:
     session = started()
+    session.allow([vars(told(bdf)) for bdf in (NIC, DISK)])
     yield session
     session.end()
 
@@ -89,6 +92,7 @@ def test_the_next_agent_undoes_what_a_killed_one_left(
 ) -> None:
     host.folder("sys/kernel/iommu_groups/11")
     before, killed = tree(host), started()
+    killed.allow([vars(told(bdf)) for bdf in (NIC, DISK)])
     everything(host, killed.calls())
     host.end(DAEMON)
     killed._journal.close()  # as the kernel does for a dead process
@@ -141,7 +145,7 @@ def test_a_refusal_reaches_the_caller(agent: HostAgent) -> None:
 
 def test_whatever_is_journalled_can_be_undone(host: MakingHost) -> None:
     kinds = {module.KIND for module in (binding, container, mdev, probes, sriov, tap, trace, vdpa, vduse)}
-    others = {hostmem.MOUNT, hostmem.SETTING, liveupdate.LINK, liveupdate.KEXEC}
+    others = {binding.MODULE, hostmem.MOUNT, hostmem.SETTING, liveupdate.LINK, liveupdate.KEXEC}
     assert making.undo_table(host.sysfs).keys() == kinds | others
 
 

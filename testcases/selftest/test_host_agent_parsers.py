@@ -184,6 +184,19 @@ def test_what_is_no_qemu(path: str, said: str) -> None:
         capabilities.qemu_version(path)
 
 
+def test_a_qemu_is_asked_for_its_version_once_and_again_when_it_is_another_file(tmp_path: Path) -> None:
+    qemu, asked = tmp_path / "qemu", tmp_path / "asked"
+    for version in ("11.1.3", "11.1.4"):
+        other = tmp_path / version
+        other.write_text(f"#!/bin/sh\necho x >> {asked}\necho QEMU emulator version {version}\n")
+        other.chmod(0o755)
+        other.replace(qemu)
+        assert [capabilities.qemu_version(str(qemu)) for _ in range(2)] == [
+            f"QEMU emulator version {version}"
+        ] * 2
+    assert asked.read_text() == "x\nx\n"
+
+
 def test_endings() -> None:
     assert ending(3) == {"status": 3, "signal": None}
     assert ending(-11) == {"status": None, "signal": "SIGSEGV"}

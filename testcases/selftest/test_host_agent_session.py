@@ -242,7 +242,7 @@ def test_facts(agent: HostAgent) -> None:
     assert agent.capabilities()["kernel"] == agent.facts["kernel"]
     assert isinstance(agent.functions(), list)
     assert agent.clock_ns() >= agent.facts["t_ns"]
-    with pytest.raises(AgentRefusal, match="no PCI function"):
+    with pytest.raises(AgentRefusal, match="not on the target file's list of functions: none"):
         agent.bind("0000:99:00.0")
 
 

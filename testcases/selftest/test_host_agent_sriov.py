@@ -12,7 +12,7 @@ from lab.agents.host import binding, sriov
 from lab.agents.host.holders import wait_released
 from lab.agents.host.journal import Journal
 from lab.agents.rpc import AgentError
-from testcases.selftest.host_agent_fakes import DISK, MANAGEMENT, NIC, NIC2
+from testcases.selftest.host_agent_fakes import DISK, MANAGEMENT, NIC, NIC2, told
 from testcases.selftest.host_agent_made import (
     IP_LINK_SHOW,
     PF_INTERFACE,
@@ -76,7 +76,7 @@ def test_an_interface_that_was_up_stays_up(host: MakingHost, journal: Journal) -
 
 def test_a_function_that_is_bound_is_given_back_first(host: MakingHost, journal: Journal) -> None:
     sriov.create(host.sysfs, journal, NIC, VF_MAC)
-    binding.bind(host.sysfs, journal, VF)
+    binding.bind(host.sysfs, journal, told(VF))
     assert host.sysfs.driver(VF) == "vfio-pci"
     assert [undone["kind"] for undone in journal.undo_all()] == [binding.KIND, sriov.KIND]
     assert VF not in host.sysfs.bdfs()
@@ -84,7 +84,7 @@ def test_a_function_that_is_bound_is_given_back_first(host: MakingHost, journal:
 
 def test_removing_one_gives_it_back_first(host: MakingHost, journal: Journal) -> None:
     sriov.create(host.sysfs, journal, NIC, VF_MAC)
-    binding.bind(host.sysfs, journal, VF)
+    binding.bind(host.sysfs, journal, told(VF))
     for _ in range(2):
         sriov.remove(host.sysfs, journal, VF)
         assert VF not in host.sysfs.bdfs() and journal.undo_all() == []
@@ -122,7 +122,7 @@ def test_what_is_gone_needs_no_undoing(host: MakingHost, journal: Journal, gone:
 def test_a_nic_with_virtual_functions_is_not_bound(host: MakingHost, journal: Journal) -> None:
     sriov.create(host.sysfs, journal, NIC, VF_MAC)
     with pytest.raises(AgentError, match="has 1 virtual functions, which would go with its own driver"):
-        binding.bind(host.sysfs, journal, NIC)
+        binding.bind(host.sysfs, journal, told(NIC))
 
 
 def refusal(host: MakingHost, journal: Journal, bdf: str, mac: str = VF_MAC) -> str:
@@ -147,7 +147,7 @@ def test_virtual_functions_of_someone_else_are_left_alone(host: MakingHost, jour
 
 
 def test_a_nic_that_is_assigned_is_refused(host: MakingHost, journal: Journal) -> None:
-    binding.bind(host.sysfs, journal, NIC)
+    binding.bind(host.sysfs, journal, told(NIC))
     assert f"{NIC} is bound to vfio-pci" in refusal(host, journal, NIC)
     (host.root / "sys/bus/pci/devices" / NIC / "driver").unlink()
     assert f"{NIC} is bound to no driver" in refusal(host, journal, NIC)

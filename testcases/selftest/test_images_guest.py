@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from lab.agents.host.cpio import PADDING, Archive
 from lab.errors import LabUsageError
 from lab.images import guest_initrd
-from lab.images.cpio import PADDING, Archive
 from lab.images.recipe import RECIPE_DIR, listed
 
 

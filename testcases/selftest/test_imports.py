@@ -68,14 +68,21 @@ def test_it_sees_imports() -> None:
         ("allure_commons", ("lab.report",)),
         ("allure_pytest", ("lab.report",)),
         ("qemu", ("lab.qemu",)),
-        ("paramiko", ("lab.drivers",)),
+        ("paramiko", ("lab.drivers", "lab.emulation.fake_hosts")),
         # lab.bench asks labgrid for a target; its drivers are next door
-        ("labgrid", ("lab.drivers", "lab.bench")),
+        ("labgrid", ("lab.drivers", "lab.bench", "lab.places.coordinator", "lab.scale.exporters")),
+        ("labgrid.remote", ("lab.places.coordinator", "lab.scale.exporters")),
+        ("grpc", ("lab.places.coordinator", "lab.scale.exporters")),
         ("matplotlib", ("lab.report",)),
         ("typer", ("lab.cli",)),
         ("rich", ("lab.cli",)),
         ("jsonschema", ("lab.record.validate",)),
         ("hypothesis", ()),
+        ("sushy", ("lab.drivers.redfish",)),
+        # the machine room: what runs on a real bench does not know it
+        ("sushy_tools", ("lab.emulation",)),
+        ("pyghmi", ("lab.emulation",)),
+        ("lab.emulation", ("lab.emulation", "testcases")),
     ],
 )
 def test_a_library_has_one_owner(library: str, owners: tuple[str, ...]) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from lab.agents.guest import pci, physical, uio
 from lab.agents.guest.edu import Edu
-from lab.agents.guest.edu_copies import Copies
+from lab.agents.guest.edu_copies import NOWHERE, Copies
 from lab.agents.guest.edu_registers import EDU
 from lab.agents.loop import Loop
 from lab.agents.rpc import AgentError, Wire
@@ -164,7 +164,7 @@ def test_wrong_content_is_seen_as_what_it_is(fault: str, seen: tuple[str, int, d
     assert totals["anomalies"] == {what: 1}
 
 
-@pytest.mark.parametrize(("kind", "what"), [("flip", "damaged"), ("stale", "stale")])
+@pytest.mark.parametrize(("kind", "what"), [("flip", "damaged"), ("stale", "stale"), ("torn", "damaged")])
 def test_planted_fault_is_seen_once(kind: str, what: str) -> None:
     rig = Rig()
     rig.start()
@@ -176,6 +176,27 @@ def test_planted_fault_is_seen_once(kind: str, what: str) -> None:
     assert [event[0] for event in rig.told.events if event[0] == "fault.planted"] == ["fault.planted"]
     with pytest.raises(AgentError, match="no fault 'melt' of a DMA engine: there are flip, stale"):
         rig.load.fault("melt")
+
+
+def test_a_block_can_be_made_to_go_missing() -> None:
+    rig = Rig()
+    rig.start()
+    rig.run_blocks(4)
+    rig.load.fault("missing")
+    rig.run_blocks(4)
+    assert rig.finished()["anomalies"] == {} and len(rig.seqs("sent")) == len(rig.seqs("received")) + 1
+
+
+def test_the_device_can_be_made_to_write_where_no_memory_is() -> None:
+    rig = Rig()
+    rig.start()
+    targets: list[int] = []
+    rig.device.on_dma = lambda count: targets.append(rig.device.registers[0x88])
+    rig.run_blocks(4)
+    rig.load.fault("wild")
+    rig.run_blocks(4)
+    assert rig.finished()["anomalies"] == {} and rig.seqs("sent") == rig.seqs("received")
+    assert targets.count(NOWHERE) == 1
 
 
 def test_lost_interrupt_is_evidence_and_the_load_goes_on() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from lab.drivers.capabilities import missing
 from lab.errors import LabUsageError
-from lab.faults.planted import FAULTS
+from lab.faults.catalogue import FAULTS
 from lab.rows import EXEC, REBOOT, TRANSFER, VDPA, VFIO, VHOST, Case
 from lab.rows.table import ROWS, cases, row
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from ..faults import FaultyWire
 from ..loop import Loop
+from ..mishaps import calls as mishaps
+from ..mishaps import freeze
 from ..rawsock import RawSocket
 from ..rpc import AgentError, Wire
 from ..traffic import Traffic
@@ -30,6 +32,8 @@ class FarEnd:
             "stop": self.stop,
             "counters": lambda: {"far-socket": self._socket.counters()},
             "fault": self._wire.plant,
+            "mishap_freeze": lambda seconds: freeze(loop, seconds),
+            **mishaps(out),
         }
 
     def hello(self) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class GuestAgent:
     """
 
     def __init__(self, loop: Loop, out: Wire, wire: str = "") -> None:
-        self._out = out
+        self._loop, self._out = loop, out
         self.heartbeat = Heartbeat(loop, out, boot_id())
         self.loads, self.streams = Loads(loop, out, wire), Streams()
         self.calls: dict[str, Callable[..., Any]] = {
@@ -38,6 +38,8 @@ class GuestAgent:
             "interrupts": interrupts,
             "suspend": Suspend(loop, out).suspend,
             "memory_kb": memory_kb,
+            "mishap_freeze": self.freeze,
+            "mishap_heart": self.heartbeat.stop,
             **PROGRAMS,
             **self.loads.calls,
             **self.streams.calls,
@@ -56,6 +58,13 @@ class GuestAgent:
             "cmdline": cmdline,
             "ifaces": all_interfaces(),
         }
+
+    def freeze(self, seconds: float) -> None:
+        """Hang for so long: a fault, to see whether the lab notices."""
+        # imported when asked for, as in loads.py
+        from ..mishaps import freeze
+
+        freeze(self._loop, seconds)
 
     def epoch(self, number: int) -> None:
         """What is sent, beats and streams carry it from now on."""

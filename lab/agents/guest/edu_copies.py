@@ -13,7 +13,9 @@ from ..rpc import AgentError, Wire
 from .edu_registers import BUFFER_BYTES, Bar, Engine
 
 STREAM = "copy"
-FAULTS = ("flip", "stale")
+FAULTS = ("flip", "stale", "torn", "missing", "wild")
+NOWHERE = 0xA0000
+"""Where a PC has no memory (the VGA window, of a guest without VGA): nothing is mapped there for a device."""
 BLOCKS_UNDER_WAY = 2
 NOTHING = b"\xa5"
 """What a page holds before the device writes it."""
@@ -64,6 +66,7 @@ class Block:
     offset: int
     seq: int = 0
     epoch: int = 0
+    fault: str = ""
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,17 @@ class Dma:
     outward: bool
     page: Page
     address: int
+
+
+class Nowhere:
+    """A page that is not there."""
+
+    memory = b""
+
+    def address(self) -> int:
+        return NOWHERE
+
+    def close(self) -> None: ...
 
 
 class Copies:
@@ -113,7 +127,12 @@ class Copies:
         self._next()
 
     def plant(self, kind: str) -> None:
-        """Give the device something else than the next block: "flip" a bit, or "stale", the one before it.
+        """Have something go wrong with the next block.
+
+        flip, stale: the device is given a flipped bit, or the block before it, in its place
+        torn:        half of it comes back
+        missing:     it does not come back
+        wild:        nothing; but the device writes where no memory is, once more than it should
 
         Raises:
             AgentError: for another kind.
@@ -165,12 +184,15 @@ class Copies:
     def _next(self) -> None:
         """Begin the next DMA: fill a free part of the buffer, or have the oldest block come back."""
         self.dma = None
-        if self._free and self.sending:
+        if self._planted and self._planted[0] == "wild":
+            self._planted.popleft()
+            self._start((self._free or self._under_way)[0], Nowhere(), outward=True)
+        elif self._free and self.sending:
             block = self._free.popleft()
             block.seq, block.epoch, self.seq = self.seq, self.epoch, self.seq + 1
             block.source.memory[: self._block_bytes] = self._writer.frame(block.seq, block.epoch)
-            if self._planted:
-                self._spoil(block, self._planted.popleft())
+            block.fault = self._planted.popleft() if self._planted else ""
+            self._spoil(block)
             self._under_way.append(block)
             self.sent.add(block.seq, block.epoch, time.monotonic_ns(), 1)
             self._start(block, block.source, outward=False)
@@ -178,15 +200,15 @@ class Copies:
             block = self._under_way[0]
             self._start(block, block.target, outward=True)
 
-    def _spoil(self, block: Block, kind: str) -> None:
-        if kind == "flip":
+    def _spoil(self, block: Block) -> None:
+        if block.fault == "flip":
             block.source.memory[self._block_bytes // 2] ^= 0x10
-        else:
+        elif block.fault == "stale":
             older = self._writer.frame(max(0, block.seq - 1), block.epoch)
             block.source.memory[: self._block_bytes] = older
 
     def _start(self, block: Block, page: Page, *, outward: bool) -> None:
-        if outward:
+        if outward and page.address() != NOWHERE:
             page.memory[:] = NOTHING * len(page.memory)
         self.dma = Dma(block, outward, page, page.address())
         self._ticks, self._endless = 0, False
@@ -210,13 +232,18 @@ class Copies:
         if dma.page.address() != dma.address:
             self._moved(dma)
             return
-        if dma.outward:
+        if dma.outward and dma.address != NOWHERE:
             self._free.append(self._under_way.popleft())
             self._check(dma.block)
         self._next()
 
     def _check(self, block: Block) -> None:
         """Compare every bit of what came back with what was sent."""
+        if block.fault == "missing":
+            return
+        if block.fault == "torn":
+            half = self._block_bytes // 2
+            block.target.memory[half:] = NOTHING * (len(block.target.memory) - half)
         t_ns, page = time.monotonic_ns(), bytes(block.target.memory)
         got, behind = page[: self._block_bytes], page[self._block_bytes :]
         what, detail = self._wrong(block, got)

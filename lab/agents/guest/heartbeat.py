@@ -47,14 +47,19 @@ class Heartbeat:
 
         Event guest.heart {tick_ms, by}: whether the kernel ticks, or this program.
         """
-        if self._timer is not None:
-            self._loop.cancel(self._timer)
-        if self._ticks is not None:
-            self._ticks.close()
+        self.stop()
         self._memory = self._memory or MemoryPattern()
         self._ticks = self._ticking(tick_ms)
         self._out.event("guest.heart", tick_ms=tick_ms, by=self._ticks.by)
         self._timer = self._loop.every(period_ms, self._tell)
+
+    def stop(self) -> None:
+        """Beat no more, until started again."""
+        if self._timer is not None:
+            self._loop.cancel(self._timer)
+        if self._ticks is not None:
+            self._ticks.close()
+        self._timer = self._ticks = None
 
     def _ticking(self, tick_ms: float) -> KernelTicks | ProgramTicks:
         try:

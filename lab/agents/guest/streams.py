@@ -47,13 +47,18 @@ class Streams:
             stream.epoch = number
 
     def start(self, names: list[str], rate_hz: float = 50.0) -> None:
-        """Send and check on the ports of these names: `cprlab.stream.fd`, `/dev/ttyS1`, …"""
+        """Send and check on the ports of these names: `cprlab.stream.fd`, `/dev/ttyS1`, …
+
+        One that runs, and was drained at both ends, goes on as if it were new.
+        """
         # costs a guest under TCG a third of a second: not before it is wanted
         from ..numbered import NumberedStream
 
         for name in names:
             if name in self._streams:
-                raise AgentError(f"stream {name} runs already")
+                self._streams[name].epoch = self._epoch
+                self._streams[name].renew(rate_hz)
+                continue
             if (fd := self._opener(name)) is None:
                 raise AgentError(f"no port {name!r} in the guest")
             self._streams[name] = stream = NumberedStream(rate_hz, self._epoch)

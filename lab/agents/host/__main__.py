@@ -47,7 +47,7 @@ def session(state: Path) -> int:
             signal.signal(number, signal.SIG_IGN)  # nothing may interrupt what follows
         errors = agent.end()
         for error_text in errors:
-            print(f"not undone: {error_text}", file=sys.stderr)
+            print(f"not undone: {' '.join(error_text.split())}", file=sys.stderr)
         # threads may hang in a write that nobody reads: leave without waiting for them
         sys.stderr.flush()
         os._exit(1 if errors else 0)

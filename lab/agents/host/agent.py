@@ -11,13 +11,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
+from .. import mishaps
 from ..rpc import AgentError, Wire
-from . import backing, binding, device, functions, procfs, qemu_probe, trace, vduse
+from . import backing, binding, device, functions, procfs, qemu_probe, sriov, trace, vduse
 from .capabilities import capabilities, qemu_version
 from .chardevs import Chardevs
 from .container import Containers
 from .epoch import Epoch
 from .footprint import footprint
+from .interlocks import Allowed, AllowList, Uses, mismatches, objections
 from .journal import Journal
 from .kmsg import KmsgWatch
 from .liveupdate import KeptMemory
@@ -26,18 +28,20 @@ from .medium import read_medium
 from .pace import Pace
 from .pins import PinSampler
 from .spawned import Spawner
+from .survey import survey
 from .sysfs import Sysfs
 from .tap import Taps
 from .update_facts import update_facts
 from .yardstick import yardstick
 
 STATE = Path("/var/lib/cprlab")
+_FOLDER = "cprlab-agent-"
 
 
 _CALLS = (
-    *("hello", "clock", "epoch", "bind", "give_back", "restore", "device", "spawn", "reap", "kill"),
+    *("hello", "clock", "epoch", "allow", "bind", "give_back", "restore", "device", "spawn", "reap", "kill"),
     *("watch_pins", "watch_kmsg", "watch_trace", "unwatch_trace", "stop_watch"),
-    *("await_socket", "follow_pins"),
+    *("await_socket", "follow_pins", "prove_awake", "mishap_blind"),
 )
 
 
@@ -47,6 +51,14 @@ def wall_clock() -> dict[str, int]:
     before, wall, after = min(readings, key=lambda reading: reading[2] - reading[0])
     half_ns = (after - before) // 2
     return {"t_ns": time.time_ns(), "to_host_ns": before + half_ns - wall, "to_host_error_ns": half_ns + 1}
+
+
+def _sweep(parent: Path) -> None:
+    """Remove the folders of agents that were killed: nobody else does."""
+    for folder in parent.glob(f"{_FOLDER}[0-9]*-*"):
+        pid = folder.name.removeprefix(_FOLDER).partition("-")[0]
+        if not Path("/proc", pid).exists():
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 class Watch(Protocol):
@@ -62,12 +74,14 @@ class HostAgent:
 
     def __init__(self, wire: Wire, state: Path = STATE, sysfs: Sysfs | None = None) -> None:
         self._wire, self._sysfs, self._epoch = wire, sysfs or Sysfs(), Epoch()
-        self._folder = Path(tempfile.mkdtemp(prefix="cprlab-agent-"))
+        _sweep(Path(tempfile.gettempdir()))
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
         self._pace = Pace()
         self._spawner = Spawner(wire, self._folder, self._pace)
         self._watches: dict[str, Watch] = {}
         self._chardevs = Chardevs(wire, self._spawner.sockets, self._epoch)
         self._journal = Journal(state / "journal.jsonl", undo_table(self._sysfs))
+        self._allowed = AllowList()
         self._taps = Taps(self._sysfs, self._journal)
         self._kept = KeptMemory(self._journal)
         self._containers = Containers(self._spawner, self._journal)
@@ -80,7 +94,7 @@ class HostAgent:
         """All calls by the name on the wire."""
         return {
             **{name: getattr(self, name) for name in _CALLS},
-            **making(self._sysfs, self._journal, self._taps),
+            **making(self._sysfs, self._journal, self._taps, self._allowed),
             **self._containers.calls(),
             "memory_keep": self._kept.keep,
             "memory_take": self._kept.take,
@@ -89,6 +103,8 @@ class HostAgent:
             "capabilities": lambda: capabilities(self._sysfs),
             "update_facts": partial(update_facts, self._sysfs),
             "functions": lambda: functions.functions(self._sysfs),
+            "survey": lambda: survey(self._sysfs),
+            "objections": self._objections,
             "qemu_version": qemu_version,
             "qemu_probe": qemu_probe.probe,
             # of QEMU's own events, which are stamped by it
@@ -101,6 +117,7 @@ class HostAgent:
             "memory_backing": backing.backing,
             "interrupts": device.interrupts,
             "medium_read": partial(read_medium, self._wire),
+            **mishaps.calls(self._wire),
         }
 
     def hello(self) -> dict[str, Any]:
@@ -112,6 +129,8 @@ class HostAgent:
             "cmdline": Path("/proc/cmdline").read_text().strip(),
             "pid": os.getpid(),
             "restored": self._restored,
+            # bits as in Documentation/admin-guide/tainted-kernels.rst
+            "tainted": int(Path("/proc/sys/kernel/tainted").read_text()),
         }
 
     def clock(self) -> dict[str, int]:
@@ -121,14 +140,32 @@ class HostAgent:
         self._epoch.number = number
         self._chardevs.epoch(number)
 
+    def allow(self, functions: Sequence[Mapping[str, Any]]) -> None:
+        """From now on these functions may be touched, and no others; see interlocks.Allowed."""
+        self._allowed.allow(functions)
+
     def bind(self, bdf: str, together: Sequence[str] = ()) -> dict[str, Any]:
-        return binding.bind(self._sysfs, self._journal, bdf, together)
+        made = bdf in sriov.made(self._sysfs, self._journal)
+        told = Allowed(bdf) if made else self._allowed.of(bdf)
+        return binding.bind(self._sysfs, self._journal, told, together)
+
+    def _objections(self, bdf: str) -> list[str]:
+        """Why `bind` would refuse it, a sentence each."""
+        told = self._allowed.of(bdf)
+        self._sysfs.device(bdf)
+        found = [*objections(self._sysfs, bdf, Uses.of(self._sysfs), told), *mismatches(self._sysfs, told)]
+        return [objection.text for objection in found]
 
     def give_back(self, bdf: str) -> None:
         binding.give_back(self._journal, bdf)
 
     def restore(self) -> list[dict[str, Any]]:
-        """Undo every change to the host now; taps that are held go too."""
+        """Undo every change to the host now; taps that are held go too.
+
+        Raises:
+            AgentError: another agent is at work here, whose changes these are.
+        """
+        self._journal.load()
         self._taps.close()
         return self._journal.undo_all()
 
@@ -190,6 +227,28 @@ class HostAgent:
         if (watch := self._watches.pop(name, None)) is None:
             raise AgentError(f"no watch {name!r} runs; running: {sorted(self._watches) or 'none'}")
         return watch.stop()
+
+    def prove_awake(self) -> None:
+        """Send witness.blind if the kernel's log, or what a process prints, was not read until now."""
+        for child in self._spawner.children.values():
+            if not child.heard():
+                reason = f"who read the output of {child.name} (pid {child.pid}) has died"
+                self._wire.event("witness.blind", witness="qemu-stderr", reason=reason)
+        watch = self._watches.get("kmsg")
+        if not isinstance(watch, KmsgWatch):
+            raise AgentError("the kernel's log is not watched")
+        watch.prove_awake()
+
+    def mishap_blind(self, name: str) -> None:
+        """A watch ends without a word, or "output", who reads what processes print; to see who notices."""
+        if name == "output":
+            for child in self._spawner.children.values():
+                child.deafen()
+            return
+        if name not in self._watches:
+            raise AgentError(f"no watch {name!r} runs")
+        self._wire.event("fault.planted", fault="witness.blind", detail={"watch": name})
+        self._watches[name].abandon()
 
     def end(self) -> list[str]:
         """Kill what was started, end the watches, give everything back; returns what went wrong."""

@@ -3,33 +3,36 @@
 Source: Linux Documentation/ABI/testing/sysfs-bus-pci: driver_override, drivers_probe, unbind.
 """
 
-import shutil
-import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from ..rpc import AgentError
-from . import inuse
-from .holders import wait_released
+from .holders import vfio_nodes, wait_released
+from .interlocks import VFIO, Allowed, Uses, mismatches, objections, refuse
 from .journal import Entry, Journal
 from .sysfs import Sysfs
 
-VFIO = "vfio-pci"
-KIND = "pci.driver"
+KIND, MODULE = "pci.driver", "kernel.module"
+"""Kinds of change: the driver of a function, and a module of the kernel that was not loaded."""
 
 
-def bind(sysfs: Sysfs, journal: Journal, bdf: str, together: Sequence[str] = ()) -> dict[str, Any]:
+def bind(sysfs: Sysfs, journal: Journal, told: Allowed, together: Sequence[str] = ()) -> dict[str, Any]:
     """Bind a function to vfio-pci; one that is bound already is left as it is.
 
+    told:     what the target file says of it
     together: other members of its IOMMU group that the caller is going to bind as well
 
     Raises:
-        AgentError: if the host could not spare it, or the kernel refuses.
+        AgentError: the host could not spare it, it is not as in the target file, or the kernel refuses.
     """
-    refuse_unless_assignable(sysfs, bdf, together)
+    bdf = told.bdf
+    refuse_unless_assignable(sysfs, told, together)
+    if not journal.changes(KIND, bdf):  # what was bound here was compared then, and shows no disk any more
+        refuse(bdf, mismatches(sysfs, told))
     before = {"driver": sysfs.driver(bdf), "driver_override": _override(sysfs, bdf)}
     if before["driver"] != VFIO:
-        _load_driver(sysfs)
+        _load_driver(sysfs, journal)
         entry = journal.begin(KIND, bdf, before, {"driver": VFIO, "driver_override": VFIO})
         try:
             _rebind(sysfs, bdf, VFIO)
@@ -56,10 +59,13 @@ def undo(sysfs: Sysfs, entry: Entry) -> None:
     bdf, driver = entry.what, entry.before["driver"]
     if not (sysfs.pci / "devices" / bdf).is_dir():
         return  # unplugged, or an SR-IOV function that is gone: there is nothing to give back
-    if (sysfs.driver(bdf), _override(sysfs, bdf)) == (driver, entry.before["driver_override"]):
+    bound, override = sysfs.driver(bdf), _override(sysfs, bdf)
+    if (bound, override) == (driver, entry.before["driver_override"]):
         return
-    if sysfs.driver(bdf) == VFIO:
-        wait_released(sysfs, bdf, nodes(sysfs, bdf))
+    if bound not in (VFIO, driver, None) and override != VFIO:
+        return  # somebody has given it to another driver since: it is theirs
+    if bound == VFIO:
+        wait_released(sysfs, bdf, vfio_nodes(sysfs, bdf))
     _rebind(sysfs, bdf, driver, entry.before["driver_override"])
     if (bound := sysfs.driver(bdf)) != driver:
         raise AgentError(
@@ -67,32 +73,10 @@ def undo(sysfs: Sysfs, entry: Entry) -> None:
         )
 
 
-def refuse_unless_assignable(sysfs: Sysfs, bdf: str, together: Sequence[str] = ()) -> None:
+def refuse_unless_assignable(sysfs: Sysfs, told: Allowed, together: Sequence[str] = ()) -> None:
     """Raises AgentError, with the reason, if a guest must not get this function."""
-    sysfs.device(bdf)
-    if sysfs.is_bridge(bdf):
-        raise AgentError(f"{bdf} is a bridge: name the function behind it")
-    if (group := sysfs.group(bdf)) is None:
-        raise AgentError(
-            f"{bdf} has no IOMMU group: switch the IOMMU on in the firmware and on the kernel "
-            "command line (intel_iommu=on); AMD's is on by itself"
-        )
-    others = [
-        m for m in sysfs.group_members(bdf) if m != bdf and m not in together and not sysfs.is_bridge(m)
-    ]
-    if held := [f"{m} ({sysfs.driver(m)})" for m in others if sysfs.driver(m) not in (None, VFIO)]:
-        raise AgentError(f"{bdf} shares IOMMU group {group} with {', '.join(held)}: bind them all or none")
-    if (made := sysfs.attribute(bdf, "sriov_numvfs") or "0") != "0":
-        raise AgentError(f"{bdf} has {made} virtual functions, which would go with its own driver")
-    if bdf in inuse.management_functions(sysfs):
-        raise AgentError(f"{bdf} carries this host's own network connection")
-    if bdf in inuse.disk_functions(sysfs):
-        raise AgentError(f"{bdf} holds a disk that this host has mounted")
-
-
-def nodes(sysfs: Sysfs, bdf: str) -> list[str | None]:
-    """What a process opens that has a function by VFIO: its group or its own device node."""
-    return [f"/dev/vfio/{sysfs.group(bdf)}", sysfs.vfio_cdev(bdf)]
+    sysfs.device(told.bdf)
+    refuse(told.bdf, objections(sysfs, told.bdf, Uses.of(sysfs), told, together))
 
 
 def _override(sysfs: Sysfs, bdf: str) -> str | None:
@@ -111,10 +95,19 @@ def _rebind(sysfs: Sysfs, bdf: str, driver: str | None, override: str | None = V
         sysfs.write(sysfs.pci / "drivers_probe", bdf)
 
 
-def _load_driver(sysfs: Sysfs) -> None:
+def undo_module(sysfs: Sysfs, entry: Entry) -> None:
+    """Unload the module that a journal entry names, unless somebody has come to use it."""
+    users = sysfs.root / "sys/module" / entry.what.replace("-", "_") / "refcnt"
+    if users.exists() and users.read_text().strip() == "0":
+        sysfs.run(["modprobe", "-r", entry.what])
+
+
+def _load_driver(sysfs: Sysfs, journal: Journal) -> None:
     if (sysfs.pci / "drivers" / VFIO).is_dir():
         return
-    if modprobe := shutil.which("modprobe"):
-        subprocess.run([modprobe, VFIO], capture_output=True, check=False, timeout=30)
+    entry = journal.begin(MODULE, VFIO, {"loaded": False}, {"loaded": True})
+    with suppress(AgentError):
+        sysfs.run(["modprobe", VFIO])
     if not (sysfs.pci / "drivers" / VFIO).is_dir():
+        journal.undo(entry)
         raise AgentError(f"this kernel has no {VFIO} driver: build it with CONFIG_VFIO_PCI")

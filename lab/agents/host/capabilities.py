@@ -95,9 +95,30 @@ def version(text: str) -> tuple[int, int]:
 def qemu_version(path: str, timeout_s: float = 30.0) -> str:
     """What `path --version` says in its first line, like "QEMU emulator version 11.1.3 (…)".
 
+    The same file is asked once: it costs an emulated host some seconds, around every update.
+
     Raises:
         AgentError: if it is no QEMU; the text says what came instead.
     """
+    file = _identity(path)
+    if file not in _VERSIONS:
+        _VERSIONS[file] = _version(path, timeout_s)
+    return _VERSIONS[file]
+
+
+_VERSIONS: dict[tuple[int, ...], str] = {}
+
+
+def _identity(path: str) -> tuple[int, ...]:
+    """Of the file itself, whatever name it goes by; another one has another."""
+    try:
+        found = os.stat(path)  # noqa: PTH116 (/proc/PID/exe may name a file that is deleted)
+    except OSError as error:
+        raise AgentError(f"{path} is not a QEMU that runs here: {error}") from None
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
+def _version(path: str, timeout_s: float) -> str:
     try:
         done = subprocess.run(
             [path, "--version"], capture_output=True, text=True, timeout=timeout_s, check=False

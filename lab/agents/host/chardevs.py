@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from ..mishaps import deafen
 from ..rpc import AgentError, Wire
 from .asked import AskedStream
 from .epoch import Epoch
@@ -51,6 +52,8 @@ class Chardevs:
             "stream_prepare": self.prepare,
             "stream_open": self.open,
             "stream_begin": self.begin,
+            "stream_renew": self.renew,
+            "stream_deafen": lambda chardev: deafen(self._stream(chardev).stream),
             "stream_pace": self.pace,
             "stream_move": self.move,
             "stream_report": self.report,
@@ -95,6 +98,10 @@ class Chardevs:
     def begin(self, chardev: str) -> None:
         """Send from now on."""
         self._end(chardev).begin()
+
+    def renew(self, chardev: str, rate_hz: float) -> None:
+        """As if it were opened anew, held; both ends must be drained."""
+        self._stream(chardev).renew(rate_hz)
 
     def pace(self, rates_hz: Mapping[str, float], flowing: bool) -> None:
         """chardev -> lines or requests per second from now on; flowing: return when lines flow so."""
@@ -145,6 +152,12 @@ class Chardevs:
         if chardev not in self._ends:
             raise AgentError(f"no stream {chardev!r} is open; open: {sorted(self._ends) or 'none'}")
         return self._ends[chardev]
+
+    def _stream(self, chardev: str) -> ChardevStream:
+        end = self._end(chardev)
+        if not isinstance(end, ChardevStream):
+            raise AgentError(f"{chardev!r} carries no lines both ways")
+        return end
 
     def _far_end(self, chardev: str, backend: str, path: str | None) -> FarEnd:
         return far_end(backend, path, self._sockets, chardev)

@@ -1,12 +1,12 @@
 """The block device of a function that the host's own driver has."""
 
 from ..rpc import AgentError
-from . import binding, inuse
+from . import inuse
+from .interlocks import STORAGE_CLASS, VFIO
 from .sysfs import Sysfs
 from .waiting import wait_until
 
 APPEARS_S = 20.0
-_STORAGE_CLASS = "0x01"
 
 
 def disk_of(sysfs: Sysfs, bdf: str, appears_s: float = APPEARS_S) -> str:
@@ -16,9 +16,9 @@ def disk_of(sysfs: Sysfs, bdf: str, appears_s: float = APPEARS_S) -> str:
         AgentError: it holds no disk, its driver has not brought one up, or the host uses the disk.
     """
     sysfs.device(bdf)
-    if not (found := sysfs.attribute(bdf, "class") or "").startswith(_STORAGE_CLASS):
+    if not (found := sysfs.attribute(bdf, "class") or "").startswith(STORAGE_CLASS):
         raise AgentError(f"{bdf} holds no disk: its class is {found}")
-    if (driver := sysfs.driver(bdf)) in (None, binding.VFIO):
+    if (driver := sysfs.driver(bdf)) in (None, VFIO):
         raise AgentError(f"{bdf} is bound to {driver or 'no driver'}: give it back to its own driver first")
 
     def there() -> list[str]:

@@ -1,18 +1,13 @@
-"""The list of PCI functions a bench host could assign, with what speaks against it."""
+"""The PCI functions of a bench host, as sysfs describes them."""
 
 from typing import Any
 
-from . import inuse
 from .sysfs import Sysfs
 
 
 def functions(sysfs: Sysfs) -> list[dict[str, Any]]:
     """All functions of the host, bridges included, by BDF."""
-    management, disks = inuse.management_functions(sysfs), inuse.disk_functions(sysfs)
-    return [
-        described(sysfs, bdf) | {"is_management": bdf in management, "is_boot_disk": bdf in disks}
-        for bdf in sysfs.bdfs()
-    ]
+    return [described(sysfs, bdf) for bdf in sysfs.bdfs()]
 
 
 def described(sysfs: Sysfs, bdf: str) -> dict[str, Any]:

@@ -1,30 +1,47 @@
-"""What the host itself needs: the functions under its network connections and its disks.
+"""Which functions the host's own disks stand on, by what, and what lies on each disk.
 
-Source: Linux Documentation/filesystems/proc.rst; Documentation/ABI/testing/sysfs-class-net.
+Source: Linux Documentation/filesystems/proc.rst, ABI/stable/sysfs-block (holders, slaves); open(2): O_EXCL.
 """
 
-import os
-import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
+from .holders import holders
 from .sysfs import Sysfs
 
-_LINK_LOCAL_SCOPE = "20"
+SECTOR_BYTES = 512
+_LOOKERS = ("systemd-udevd", "(udev-worker)", "udevd")
+"""They open every disk that appears, for a moment, and would not miss it."""
+EDGE_BYTES = 1 << 20
+"""What is written on a disk by anything known begins here, or ends here."""
 
 
-def management_functions(sysfs: Sysfs) -> set[str]:
-    """The functions that carry an address of this host, directly or below a bridge, bond or VLAN.
+def disk_functions(sysfs: Sysfs) -> dict[str, str]:
+    """BDF -> why: it holds a mounted or swapped block device, directly or below device mapper or md."""
+    found: dict[str, str] = {}
+    for folder, why in _mounted(sysfs):
+        for below in _backing(sysfs, [folder]):
+            through = "" if below == folder.resolve() else f" below {folder.resolve().name}"
+            for bdf in sysfs.owners([below]):
+                found.setdefault(bdf, f"it holds a disk that this host uses: {below.name}{through} {why}")
+    return found
 
-    An IPv6 link-local address alone does not count, for every NIC that is up has one, unless ssh came by it.
-    """
-    names = _lower(sysfs, _addressed(sysfs, os.environ.get("SSH_CONNECTION", "")))
-    return _owners(sysfs, [sysfs.root / "sys/class/net" / name for name in names])
 
-
-def disk_functions(sysfs: Sysfs) -> set[str]:
-    """The functions that hold a mounted or swapped block device, directly or below device mapper or md."""
-    return _owners(sysfs, _backing(sysfs, _mounted(sysfs)))
+def held_disks(sysfs: Sysfs, bdf: str) -> str | None:
+    """Why somebody would miss the disks on a function, although none is mounted; None if nobody would."""
+    for disk in disks(sysfs, bdf):
+        folder = (sysfs.root / "sys/class/block" / disk).resolve()
+        parts = [folder, *(path.parent for path in sorted(folder.glob("*/partition")))]
+        for part in parts:
+            if whole := sorted(path.name for path in (part / "holders").glob("*")):
+                return f"its disk {part.name} is part of {', '.join(_named(sysfs, name) for name in whole)}"
+        by = holders(sysfs, [f"/dev/{part.name}" for part in parts])
+        if held := [process for process in by if not process.startswith(_LOOKERS)]:
+            return f"its disk {disk} is held open by {', '.join(held)}"
+        if sysfs.claimed(sysfs.root / "dev" / disk):
+            return f"its disk {disk} is claimed by the kernel: a file system, ZFS, or a mount elsewhere"
+    return None
 
 
 def disks(sysfs: Sysfs, bdf: str) -> list[str]:
@@ -32,9 +49,33 @@ def disks(sysfs: Sysfs, bdf: str) -> list[str]:
     found = [
         folder.name
         for folder in (sysfs.root / "sys/class/block").glob("*")
-        if _is_whole(folder) and bdf in _owners(sysfs, _backing(sysfs, [folder]))
+        if _is_whole(folder) and bdf in sysfs.owners(_backing(sysfs, [folder]))
     ]
     return sorted(found, key=lambda name: (len(name), name))
+
+
+def identity(sysfs: Sysfs, disk: str) -> dict[str, Any]:
+    """{disk, model, serial, bytes}, by which it is known again; None for what the kernel does not tell."""
+    folder = sysfs.root / "sys/class/block" / disk
+    sectors = _text(folder / "size")
+    return {
+        "disk": disk,
+        "model": _text(folder / "device/model"),
+        "serial": _text(folder / "device/serial"),
+        "bytes": int(sectors) * SECTOR_BYTES if sectors else None,
+    }
+
+
+def is_blank(sysfs: Sysfs, disk: str) -> bool | None:
+    """Whether nothing but zeros lies at both ends of a disk; None if it cannot be read."""
+    size = identity(sysfs, disk)["bytes"] or 0
+    try:
+        with (sysfs.root / "dev" / disk).open("rb") as file:
+            first = file.read(EDGE_BYTES)
+            file.seek(max(0, size - EDGE_BYTES))
+            return not any(first) and not any(file.read(EDGE_BYTES))
+    except OSError:
+        return None
 
 
 def _is_whole(folder: Path) -> bool:
@@ -46,40 +87,19 @@ def _is_whole(folder: Path) -> bool:
     )
 
 
-def _addressed(sysfs: Sysfs, ssh_connection: str) -> set[str]:
-    names = {line.split()[0] for line in _lines(sysfs, "proc/net/route")[1:]}
-    for fields in map(str.split, _lines(sysfs, "proc/net/if_inet6")):
-        if fields[3] != _LINK_LOCAL_SCOPE:
-            names.add(fields[5])
-    server = ssh_connection.split()[2:3]
-    names.update(address.split("%", 1)[1] for address in server if "%" in address)
-    return names - {"lo"}
-
-
-def _lower(sysfs: Sysfs, names: set[str]) -> set[str]:
-    """The interfaces and all those below them."""
-    found: set[str] = set()
-    waiting = list(names)
-    while waiting:
-        name = waiting.pop()
-        if name not in found:
-            found.add(name)
-            links = (sysfs.root / "sys/class/net" / name).glob("lower_*")
-            waiting += [link.name.removeprefix("lower_") for link in links]
-    return found
-
-
-def _mounted(sysfs: Sysfs) -> list[Path]:
-    """The block devices under mounts and swaps, as sysfs folders."""
-    folders = []
+def _mounted(sysfs: Sysfs) -> Iterator[tuple[Path, str]]:
+    """The block devices under mounts and swaps, as sysfs folders, and why."""
+    block = sysfs.root / "sys/class/block"
+    found: list[tuple[Path, str]] = []
     for line in _lines(sysfs, "proc/self/mountinfo"):
         fields = line.split()
         source = fields[fields.index("-") + 2]
-        folders.append(sysfs.root / "sys/dev/block" / fields[2])
-        folders.append(sysfs.root / "sys/class/block" / Path(source).name)  # btrfs: its number is anonymous
+        why = f"is mounted on {fields[4]}"
+        found.append((sysfs.root / "sys/dev/block" / fields[2], why))
+        found.append((block / Path(source).name, why))  # btrfs: its number is anonymous
     for line in _lines(sysfs, "proc/swaps")[1:]:
-        folders.append(sysfs.root / "sys/class/block" / Path(line.split()[0]).name)
-    return [folder for folder in folders if folder.exists()]
+        found.append((block / Path(line.split()[0]).name, "is swapped to"))
+    yield from (one for one in found if one[0].exists() and one[0] != block)
 
 
 def _backing(sysfs: Sysfs, folders: Iterable[Path]) -> list[Path]:
@@ -98,21 +118,18 @@ def _backing(sysfs: Sysfs, folders: Iterable[Path]) -> list[Path]:
     return found
 
 
-def _owners(sysfs: Sysfs, folders: Iterable[Path]) -> set[str]:
-    """The functions below which these sysfs folders lie: the last BDF on the resolved path."""
-    there, owners = set(sysfs.bdfs()), set()
-    for folder in folders:
-        on_path = [
-            part
-            for part in folder.resolve().parts
-            if re.fullmatch(r"[0-9a-f]{4,}(:[0-9a-f]{2}){2}\.\d", part)
-        ]
-        owners.update([bdf for bdf in on_path if bdf in there][-1:])
-    return owners
+def _named(sysfs: Sysfs, name: str) -> str:
+    """A device of device mapper has a number, and a name that people know."""
+    known = _text(sysfs.root / "sys/class/block" / name / "dm/name")
+    return f"{name} ({known})" if known else name
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip() or None
+    except OSError:
+        return None
 
 
 def _lines(sysfs: Sysfs, path: str) -> list[str]:
-    try:
-        return (sysfs.root / path).read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
+    return (_text(sysfs.root / path) or "").splitlines()

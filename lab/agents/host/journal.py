@@ -2,7 +2,8 @@
 
 One JSON object a line: {"entry": 3, "kind": "pci.driver", "what": "0000:02:00.0", "before": {...},
 "after": {...}}, and {"undone": 3} once it is undone. It outlives the agent: the next agent undoes
-what a killed one left.
+what a killed one left. Nothing that is journalled outlives the kernel it was done to: an entry of an earlier
+boot is only struck out, for what is there now was made by somebody else.
 """
 
 import fcntl
@@ -17,19 +18,21 @@ from typing import Any
 
 from ..rpc import AgentError
 
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 LOCK_WAIT_S = 10.0
 """How long the agent of an earlier, killed controller may take to undo its changes."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One change: of what kind, to what, what was there before, what it is changed to."""
+    """One change: of what kind, to what, what was there before, what it is changed to, in which boot."""
 
     entry: int
     kind: str
     what: str
     before: Mapping[str, Any]
     after: Mapping[str, Any]
+    boot: str = ""
 
 
 Undo = Callable[[Entry], None]
@@ -40,10 +43,18 @@ class Journal:
 
     undo: by kind of change, what brings back `before`. Each must be idempotent, and work when the
           change itself was never made, because the agent died between writing it down and making it
+    boot: what tells this boot of the host from others; by default the kernel's boot id
     """
 
-    def __init__(self, path: Path, undo: Mapping[str, Undo], lock_wait_s: float = LOCK_WAIT_S) -> None:
+    def __init__(
+        self,
+        path: Path,
+        undo: Mapping[str, Undo],
+        lock_wait_s: float = LOCK_WAIT_S,
+        boot: str | None = None,
+    ) -> None:
         self.path, self._undo, self._lock_wait_s = path, undo, lock_wait_s
+        self._boot = BOOT_ID.read_text().strip() if boot is None else boot
         self._fd: int | None = None
         self._open: dict[int, Entry] = {}
         self._next = 1
@@ -57,7 +68,7 @@ class Journal:
         if kind not in self._undo:
             raise AgentError(f"nothing can undo a change of kind {kind!r}")
         self.load()
-        entry = Entry(self._next, kind, what, before, after)
+        entry = Entry(self._next, kind, what, before, after, self._boot)
         self._append(asdict(entry))
         self._next += 1
         self._open[entry.entry] = entry
@@ -77,7 +88,8 @@ class Journal:
         Raises:
             AgentError, OSError: if it cannot be undone; it stays in the journal.
         """
-        self._undo[entry.kind](entry)
+        if entry.boot in ("", self._boot):
+            self._undo[entry.kind](entry)
         self._append({"undone": entry.entry})
         del self._open[entry.entry]
         if not self._open and self._fd is not None:

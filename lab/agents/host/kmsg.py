@@ -9,12 +9,14 @@ import select
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..rpc import AgentError, Wire
 
 PATH = "/dev/kmsg"
 _RECORD_BYTES = 8192
 _POLL_MS = 100
+_DEBUG, _AWAKE_S = 7, 5.0
 _ESCAPE = re.compile(r"\\x([0-9a-f]{2})")
 
 
@@ -43,7 +45,8 @@ class KmsgWatch:
     """
 
     def __init__(self, wire: Wire, path: str = PATH) -> None:
-        self._wire = wire
+        self._wire, self._path = wire, path
+        self._mark, self._marked = "", threading.Event()
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
             os.lseek(self._fd, 0, os.SEEK_END)
@@ -52,6 +55,23 @@ class KmsgWatch:
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="kmsg", daemon=True)
         self._thread.start()
+
+    def prove_awake(self) -> None:
+        """What is written into the log now must be read from it; if it is not, nobody knows what was missed.
+
+        Raises:
+            AgentError: it cannot be written.
+        """
+        self._mark = f"cprlab: awake {time.monotonic_ns()}"
+        try:
+            # without its end of line the kernel keeps a message back, as more of it may come
+            self._write(f"<{_DEBUG}>{self._mark}\n")
+        except OSError as error:
+            raise AgentError(f"cannot write to the kernel log: {error}") from None
+        if not self._marked.wait(_AWAKE_S):
+            reason = f"{self._mark!r}, which the agent wrote, was not read in {_AWAKE_S:g} s"
+            hint = "; is sysctl kernel.printk_devkmsg off?"
+            self._wire.event("witness.blind", witness="kmsg-host", reason=reason + hint)
 
     def stop(self) -> dict[str, int]:
         """End; what the kernel said before is sent when this returns."""
@@ -63,6 +83,9 @@ class KmsgWatch:
         """End without a word."""
         self._stop.set()
         self._thread.join(1.0)
+
+    def _write(self, message: str) -> None:
+        Path(self._path).write_text(message)
 
     def _run(self) -> None:
         poll = select.poll()
@@ -87,6 +110,9 @@ class KmsgWatch:
                 self._wire.event(
                     "witness.blind", witness="kmsg-host", reason="messages were overwritten unread"
                 )
+                continue
+            if record.text == self._mark:
+                self._marked.set()
                 continue
             self._wire.event(
                 "log",

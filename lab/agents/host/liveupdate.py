@@ -11,6 +11,8 @@ import os
 import platform
 import struct
 import zlib
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -92,21 +94,21 @@ class KeptMemory:
         return str(FOLDER)
 
 
-def kexec_load(journal: Journal, kernel: str, command_line: str) -> None:
-    """Load the kernel that `kexec` starts; without an initrd.
+def kexec_load(journal: Journal, kernel: str, command_line: str, initramfs: str = "") -> None:
+    """Load the kernel that `kexec` starts, with an initramfs if one is named.
 
     Raises:
         AgentError: this kernel does not take it.
     """
     journal.begin(KEXEC, kernel, {}, {"command_line": command_line})
-    try:
-        fd = os.open(kernel, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError as error:
-        raise AgentError(f"there is no kernel to load: {error}") from None
-    try:
-        _file_load(fd, command_line.encode() + b"\0", _NO_INITRAMFS)
-    finally:
-        os.close(fd)
+    with ExitStack() as files:
+        try:
+            fds = [
+                files.enter_context(Path(name).open("rb")).fileno() for name in (kernel, initramfs) if name
+            ]
+        except OSError as error:
+            raise AgentError(f"there is no kernel to load: {error}") from None
+        _file_load(fds, command_line.encode() + b"\0", 0 if initramfs else _NO_INITRAMFS)
 
 
 def kexec() -> None:
@@ -128,17 +130,18 @@ def undo_link(entry: Entry) -> None:
 
 def undo_load(entry: Entry) -> None:
     """Forget the kernel that was loaded; after a kexec there is none, which is no error."""
-    _file_load(-1, b"", _UNLOAD)
+    _file_load([], b"", _UNLOAD)
 
 
-def _file_load(fd: int, line: bytes, flags: int) -> None:
-    """kexec_file_load(2), for which the C library has no function."""
+def _file_load(fds: Sequence[int], line: bytes, flags: int) -> None:
+    """kexec_file_load(2), for which the C library has no function; fds: kernel, initramfs."""
     number = _FILE_LOAD.get(platform.machine())
     if number is None:
         raise AgentError(f"nobody wrote down the number of kexec_file_load on {platform.machine()}")
     text = ctypes.c_char_p(line or None)
     call = ctypes.CDLL(None, use_errno=True).syscall
-    done = call(number, fd, -1, ctypes.c_ulong(len(line)), text, ctypes.c_ulong(flags))
+    kernel, initramfs = (*fds, -1, -1)[:2]
+    done = call(number, kernel, initramfs, ctypes.c_ulong(len(line)), text, ctypes.c_ulong(flags))
     _libc(done, "this host loads no kernel")
 
 

@@ -69,6 +69,18 @@ class Child:
             raise AgentError(f"{self.name} (pid {self.pid}) still runs after {timeout_s:g} s")
         return self._ending()
 
+    def heard(self) -> bool:
+        """Whether its output is read, as long as it runs."""
+        return self._ended.is_set() or self._reader.is_alive()
+
+    def deafen(self) -> None:
+        """Who reads its output dies of the next line: a fault, to see whether the lab notices."""
+
+        def say(line: bytes) -> None:
+            raise RuntimeError("planted: nobody reads this output any more")
+
+        self._say = say  # type: ignore[method-assign]
+
     def starts(self, program: str, pid_file: Path) -> bool:
         """Whether a process in a container has become this program, so that its PID is ours; or has ended."""
         with suppress(FileNotFoundError, ProcessLookupError, ValueError):  # crun writes it when it is there

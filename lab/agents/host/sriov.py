@@ -8,8 +8,9 @@ import re
 from typing import Any
 
 from ..rpc import AgentError
-from . import binding, inuse
-from .holders import wait_released
+from . import binding
+from .holders import vfio_nodes, wait_released
+from .interlocks import VFIO, Uses, refuse
 from .journal import Entry, Journal
 from .sysfs import Sysfs, link_name
 
@@ -61,6 +62,11 @@ def remove(sysfs: Sysfs, journal: Journal, bdf: str) -> None:
             journal.undo(entry)
 
 
+def made(sysfs: Sysfs, journal: Journal) -> set[str]:
+    """The virtual functions that were made here."""
+    return {function for entry in journal.all_changes(KIND) if (function := _virtual(sysfs, entry.what))}
+
+
 def undo(sysfs: Sysfs, entry: Entry) -> None:
     """Remove the virtual function that a journal entry names, and put its physical function back."""
     bdf, before = entry.what, entry.before
@@ -68,7 +74,7 @@ def undo(sysfs: Sysfs, entry: Entry) -> None:
         return
     if (function := _virtual(sysfs, bdf)) is not None:
         # removing it would block in the kernel for as long as a process holds it
-        wait_released(sysfs, function, binding.nodes(sysfs, function))
+        wait_released(sysfs, function, vfio_nodes(sysfs, function))
     for name, value in (("sriov_numvfs", before["numvfs"]), ("sriov_drivers_autoprobe", before["autoprobe"])):
         if value is not None and sysfs.attribute(bdf, name) != value:
             sysfs.write(sysfs.device(bdf) / name, value)
@@ -87,11 +93,10 @@ def _refuse_unless_ready(sysfs: Sysfs, bdf: str, mac: str) -> str:
     driver, device = sysfs.driver(bdf), sysfs.device(bdf)
     if not _UNICAST_MAC.fullmatch(mac.lower()):
         raise AgentError(f"{mac!r} is not the MAC address of a NIC")
-    if bdf in inuse.management_functions(sysfs):
-        raise AgentError(f"{bdf} carries this host's own network connection")
+    refuse(bdf, Uses.of(sysfs).objections(bdf))
     if int(sysfs.attribute(bdf, "sriov_totalvfs") or 0) == 0:
         raise AgentError(f"{bdf} has no SR-IOV: choose another, or switch SR-IOV on in the firmware")
-    if driver in (None, binding.VFIO):
+    if driver in (None, VFIO):
         raise AgentError(
             f"{bdf} is bound to {driver or 'no driver'}: it makes virtual functions by its own driver, "
             "give it back first"

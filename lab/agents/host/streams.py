@@ -52,6 +52,12 @@ class ChardevStream:
         """Send from now on."""
         self.stream.begin()
 
+    def renew(self, rate_hz: float) -> None:
+        """Begin anew on the same connection, once both ends were drained; nothing is sent before `begin`."""
+        self.stream.renew(rate_hz, held=True)
+        with self._moving:
+            self.connections, self.eofs = int(self._connection is not None), 0
+
     def pace(self, rate_hz: float) -> None:
         """Send so many lines per second from now on."""
         self.stream.pace(rate_hz)
@@ -61,7 +67,13 @@ class ChardevStream:
         self.stream.epoch = number
 
     def report(self, drain: bool, upto: int | None, timeout_s: float) -> dict[str, Any]:
-        """{chardev, backend, connections, eofs, sent, drained, received {counters}}, behind all rows."""
+        """{chardev, backend, connections, eofs, sent, drained, received {counters}}, behind all rows.
+
+        Raises:
+            AgentError: nobody listens any more: what did not come since then, nobody knows.
+        """
+        if not (self._thread.is_alive() or self._stop.is_set()):
+            raise AgentError(f"our end of chardev {self._chardev} has died: see what the agent printed")
         if drain:
             self.stream.drain()
         counted = self.stream.report(upto, timeout_s)

@@ -3,7 +3,10 @@
 Source: Linux Documentation/ABI/testing/sysfs-bus-pci, sysfs-kernel-iommu_groups.
 """
 
-from collections.abc import Callable, Sequence
+import errno
+import os
+import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from ..rpc import AgentError
 from .tool import run_tool
 
 BRIDGE_CLASS = "0x06"
+_BDF = re.compile(r"[0-9a-f]{4,}(:[0-9a-f]{2}){2}\.\d")
 
 
 def write_attribute(path: Path, text: str) -> None:
@@ -26,17 +30,30 @@ def write_attribute(path: Path, text: str) -> None:
         raise AgentError(f"could not write {text.strip()!r} to {path}: {error.strerror}") from None
 
 
+def claimed(device: Path) -> bool:
+    """Whether the kernel has a block device, or a part of it, for itself: mounted anywhere, swapped, md, ZFS.
+
+    Source: open(2), O_EXCL on a block device.
+    """
+    try:
+        os.close(os.open(device, os.O_RDONLY | os.O_EXCL | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError as error:
+        return error.errno == errno.EBUSY
+    return False
+
+
 @dataclass(frozen=True)
 class Sysfs:
     """The file trees /sys and /proc below `root`, and the tools that reach where no file leads.
 
-    root, write, run: another folder, and something that acts like the kernel on a write and on a command
-                      of a tool, in self-tests
+    root, write, run, claimed: another folder, and something that acts like the kernel on a write, on a
+                               command of a tool, and on a claim to a disk, in self-tests
     """
 
     root: Path = Path("/")
     write: Callable[[Path, str], None] = field(default=write_attribute)
     run: Callable[[Sequence[str]], str] = field(default=run_tool)
+    claimed: Callable[[Path], bool] = field(default=claimed)
 
     @property
     def pci(self) -> Path:
@@ -80,6 +97,14 @@ class Sysfs:
     def is_bridge(self, bdf: str) -> bool:
         """Whether it is a bridge of any kind or a root port: in a group given away it stays with the host."""
         return (self.attribute(bdf, "class") or "").startswith(BRIDGE_CLASS)
+
+    def owners(self, folders: Iterable[Path]) -> set[str]:
+        """The functions below which these folders of sysfs lie: the last BDF on each resolved path."""
+        there, owners = set(self.bdfs()), set()
+        for folder in folders:
+            on_path = [part for part in folder.resolve().parts if _BDF.fullmatch(part)]
+            owners.update([bdf for bdf in on_path if bdf in there][-1:])
+        return owners
 
     def vfio_cdev(self, bdf: str) -> str | None:
         """The /dev/vfio/devices/ name of a function bound to vfio-pci."""
