@@ -82,7 +82,7 @@ class KernelTicks:
 
 
 class ProgramTicks:
-    """Ticks of this program's loop: each costs an emulated processor most of a millisecond."""
+    """Ticks of this program's loop, late whenever it does something else."""
 
     by = "program"
 
