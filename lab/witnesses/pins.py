@@ -8,8 +8,8 @@ from lab.timeline import Recorder
 from lab.witnesses.blind import working
 
 PERIOD_MS = 60.0
-"""Each 15 ms made a pause on an emulated bench host 23% longer (4 pairs, 95%: 12 to 111). The checker allows a
-hole of 250 ms."""
+"""Each 15 ms made a pause on an emulated bench host 23% longer (4 pairs, 95%: 12 to 111). The checker allows
+a hole of 250 ms."""
 
 
 @contextmanager
