@@ -113,7 +113,13 @@ def _tell(
 
 def _options(wanted: "Sequence[Point]", modes: Sequence[str], repeats: int) -> list[str]:
     points = ",".join(str(point) for point in wanted)
-    chosen = ["-k", "not short", "--pause-points", points]
+    tests = ["not short"]
+    # one that has no point would be skipped, which is not green
+    if all(point.cost for point in wanted):
+        tests.append("cost")
+    elif not any(point.cost for point in wanted):
+        tests.append("not cost")
+    chosen = ["-k", " and ".join(tests), "--pause-points", points]
     return [*chosen, "--pause-modes", ",".join(modes), "--pause-repeats", str(repeats)]
 
 
