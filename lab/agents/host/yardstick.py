@@ -11,7 +11,7 @@ PIECES, ROUNDS = 5, 20_000
 
 
 def yardstick() -> dict[str, int]:
-    """{ns}: how long the fastest of some pieces took: a guest that was busy meanwhile was not in all of them."""
+    """{ns}: how long the fastest of some pieces took; a guest that is busy is not busy in all of them."""
     return {"ns": min(_piece_ns() for _ in range(PIECES))}
 
 
