@@ -36,6 +36,7 @@ class PinnedKey(Resource):
 
 
 _BOOT_ID = ["cat", "/proc/sys/kernel/random/boot_id"]
+_BOOT_PERIOD_S = 1.0
 _TOLD = ("bdf", "ids", "disk_model", "disk_serial", "disk_bytes", "without_reset")
 
 
@@ -175,7 +176,7 @@ class BenchHost(Driver):
 
         timeout_s = max(self.connect_timeout_s, self.boots_s)
         try:
-            wait_until(booted, timeout_s, "boot", period_s=1.0, error=TimeoutError)
+            wait_until(booted, timeout_s, "boot", period_s=_BOOT_PERIOD_S, error=TimeoutError)
         except TimeoutError:
             raise HostSilent(
                 f"{self.target.name} did not boot anew within {timeout_s:g} s: {last[0]}"

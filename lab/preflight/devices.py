@@ -53,7 +53,7 @@ def tap_frames(facts: Facts) -> Says:
 
 @rule(
     "tap-by-helper",
-    source="reproductions/tap-by-helper (11.1.3): new QEMU runs qemu-bridge-helper again",
+    source="QEMU qemu-bridge-helper: each start makes a new tap; not tried by this lab",
     remedy="open the tap yourself, let QEMU inherit it, and use -netdev tap,fd=N in both command lines",
 )
 def tap_by_helper(facts: Facts) -> Says:

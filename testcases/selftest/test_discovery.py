@@ -131,6 +131,25 @@ def test_the_target_file_is_a_bench(host: FakeHost, tmp_path: Path) -> None:
         assert f"# - {hint}:" in text
 
 
+def test_its_hints_work_when_they_are_switched_on(host: FakeHost, tmp_path: Path) -> None:
+    """A cable, a BMC with its console server, by taking # away from the lines that are wanted."""
+    discovery = found(host)
+    text = target_text("bench-a", discovery, at(WHERE), "cprlab discover root@bench-a", TODAY)
+    wanted = ("- FarPort:", "- RedfishBmc:", "- NetworkSerialPort:", "- BmcPowerDriver:", "- SerialConsole:")
+    lines = [
+        line.replace("# ", "", 1) if line.strip().removeprefix("# ").startswith(wanted) else line
+        for line in text.splitlines()
+    ]
+    first = lines.index("      - FarPort:") + 1
+    lines[first : first + 5] = [line.replace("# ", "", 1) for line in lines[first : first + 5]]
+    text = "\n".join(lines).replace("ssh-ed25519 AAAA...", KEY)
+    (tmp_path / "bench-a.yaml").write_text(text.replace("{name: nic,", "{name: nic, wire: port-b,"))
+    target_file.load(tmp_path / "bench-a.yaml")
+    made = bench_of(Environment(str(tmp_path / "bench-a.yaml")))
+    assert made.wire("nic").far_end_argv()[-1] == "packet:enp1s0f0"
+    assert type(made.strategy.power).__name__ == "BmcPowerDriver" and made.console is not None
+
+
 def test_both_files_say_the_same(host: FakeHost, tmp_path: Path) -> None:
     """A RemotePlace makes of the exporter's entries what the target file has."""
     discovery, machine = found(host), at(WHERE)

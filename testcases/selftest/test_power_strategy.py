@@ -171,3 +171,45 @@ def test_a_host_that_died_in_use_is_cycled(bench: Bench, monkeypatch: pytest.Mon
     answering(monkeypatch, after=1)
     bench.ready()
     assert power(bench).done == ["cycle"]
+
+
+class Booting(Connection):
+    """Of a host that answers a while before it goes down, is silent, and comes back as another boot."""
+
+    def __init__(self, boots: list[str]) -> None:
+        super().__init__()
+        self.boots = boots
+
+    def renew(self, timeout_s: float) -> None:
+        if self.boots[0] == "silent":
+            self.boots.pop(0)
+            raise HostSilent("nothing")
+
+    def check(self, argv: list[str]) -> str:
+        return self.boots.pop(0) if len(self.boots) > 1 else self.boots[0]
+
+
+@pytest.mark.parametrize(
+    "boots, reason",
+    [
+        (["old", "old", "silent", "new"], ""),
+        (["old", "silent", "silent", "new"], ""),
+        (["old", "old"], "did not boot anew within 0.2 s: it did not go down"),
+        (["old", *["silent"] * 9, "old"], "did not boot anew within 0.2 s: nothing"),
+    ],
+    ids=["answers for a while", "is silent", "never goes down", "never comes back"],
+)
+def test_a_host_has_booted_anew_when_it_is_another_boot(
+    boots: list[str], reason: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = Booting(boots)
+    monkeypatch.setattr(labgrid_host, "HostConnection", lambda *_, **__: connection)
+    monkeypatch.setattr(labgrid_host, "_BOOT_PERIOD_S", 0.01 if not reason else 1.0)
+    bench.ready()
+    if not reason:
+        bench.strategy.boot_timeout_s = 60.0
+        with bench.booting_anew():
+            pass
+        return
+    with pytest.raises(HostSilent, match=reason), bench.booting_anew():
+        pass
