@@ -36,6 +36,9 @@ def pause(
     product: Annotated[
         bool, typer.Option("--product", help="Every combination, not one thing at a time from the base.")
     ] = False,
+    points: Annotated[
+        str, typer.Option(help="These alone, by the names that the table shows; for a part of a sweep.")
+    ] = "",
     boxed: Annotated[bool, typer.Option(help="The base in a container, too.")] = True,
     load: Annotated[bool, typer.Option(help="The base under DMA load, too.")] = True,
     cost: Annotated[bool, typer.Option(help="Measure the recorder's own cost, too.")] = True,
@@ -57,7 +60,7 @@ def pause(
     from lab.checkers.phases import MODES
     from lab.cli.recording import new_folder, record_run
     from lab.cli.run import conclude, make_report
-    from lab.pause.plan import PAGES, PREALLOC, Sweep
+    from lab.pause.plan import PAGES, PREALLOC, Point, Sweep
     from lab.pause.record import measured
 
     if not bench.is_file():
@@ -76,7 +79,8 @@ def pause(
     chosen = _among("--modes", modes, MODES)
     before = [run.absolute() for run in resume or ()]
     done = [point for run in before for point in measured(run, chosen, repeats)]
-    if not (wanted := [point for point in sweep.points() if point not in done]):
+    named = [Point.parse(name) for name in _words(points)]
+    if not (wanted := [point for point in named or sweep.points() if point not in done]):
         raise LabUsageError("--resume: nothing is left to measure; `cprlab rejudge RUN` tells the numbers")
     _same_folder(before, runs_dir)
     prepare_images(bench)

@@ -42,6 +42,7 @@ def said(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *w
         (("--ram", "32"), "--ram: '32' is no memory size in MiB, which is 64 or more"),
         (("--pages", "8k"), "--pages: one of any, 4k, thp, 2m, 1g was expected, not '8k'"),
         (("--devices", "3"), "--devices: one of 0, 1, 2 was expected, not '3'"),
+        (("--points", "512m-any"), "'512m-any' is no point: one looks like 512m-any-prealloc-off-1dev"),
         (("--resume", "nowhere"), "nowhere is no run record"),
     ],
     ids=lambda value: value[0] if isinstance(value, tuple) else "",
