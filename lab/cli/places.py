@@ -128,7 +128,7 @@ class _OfTheLab:
 
     def __init__(self, rented: "Rented") -> None:
         self._rented = rented
-        self.target, self.permit_fd = rented.target, rented.permit_fd
+        self.target, self.permit_fd = rented.target, rented.permit.reader()
 
     def ended(self, pytest_status: int, folder: Path) -> None:
         """A pytest that ended in order and had no trouble with its host tore down, which gives it back."""

@@ -1,5 +1,6 @@
 """Places of a real coordinator with real exporters, on loopback: who gets one, and what ends a lease."""
 
+import json
 import signal
 import threading
 import time
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.cli import places
 from lab.errors import BenchError, LabUsageError
 from lab.places import local, turn
 from lab.places.coordinator import Coordinator, Gone
@@ -149,6 +151,19 @@ def test_unknown_tags_are_told_at_once(lab: LocalCoordinator, place: str) -> Non
         holding(lab.address, "run", {"nic": "cx9"}),
     ):
         pass
+
+
+def test_people_and_programs_are_told_who_has_what(
+    lab: LocalCoordinator, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with holding(lab.address, "run", {"name": place}) as held:
+        places.places(lab.address, as_json=True)
+        row = next(row for row in json.loads(capsys.readouterr().out) if row["place"] == place)
+        assert (row["holder"], row["exporter_alive"], row["remarks"]) == (held.name, True, [])
+        places.places(lab.address)
+        told = capsys.readouterr().out
+    assert place in told
+    assert "held by" in told
 
 
 def test_beats_keep_a_lease(lab: LocalCoordinator, place: str) -> None:
