@@ -7,9 +7,10 @@ STAMP := $(VENV)/.installed
 
 # by name, from Debian 12 or 13
 APT_RUN := git make python3 python3-venv mmdebstrap patchelf e2fsprogs util-linux xz-utils uidmap debian-archive-keyring ca-certificates
-APT_TEST := chromium fonts-dejavu-core
+APT_TEST := chromium fonts-dejavu-core ipmitool
 
 .PHONY: help run run-all lab-demo lab-scale test setup setup-test selftest bench-test bench-lane-1 bench-lane-2 clean
+.PHONY: mutants bench-judge
 
 help:
 	@echo "make run      build what is missing, update a guest's QEMU under DMA load of a NIC, report"
@@ -47,7 +48,7 @@ bench-test: setup-test
 
 # about half of the time; the other lane has the rest
 LANE_1 := $(patsubst %,testcases/test_%.py,cpr_exec_devices cpr_exec_nic cpr_transfer cpr_exec_memory \
-	qemu_versions bad_input main_job)
+	qemu_versions bad_input main_job bare_metal)
 # what is marked so is one of many of its kind
 LANE := $(VENV)/bin/pytest --lg-env $(BENCH) -m "not nightly"
 
@@ -56,6 +57,14 @@ bench-lane-1:
 
 bench-lane-2:
 	$(LANE) $(filter-out $(LANE_1),$(wildcard testcases/test_*.py))
+
+# each small change to a checker must turn a self-test red, or be explained; 20 minutes of processor time
+mutants: setup
+	$(VENV)/bin/python -m testcases.mutation
+
+# how fast recordings of 10^7 and 10^8 blocks are judged, beside a plain pass of numpy; needs 5 GB
+bench-judge: setup
+	$(VENV)/bin/python -m testcases.selftest.judging
 
 setup: $(STAMP)
 	@./images/apt-get-missing $(APT_RUN)

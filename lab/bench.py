@@ -49,6 +49,11 @@ class Bench:
         """The bench's name: its file's, without suffix."""
         return self.target_file.name
 
+    @property
+    def machine(self) -> str:
+        """By what a real host is known, whatever its name: address, port and key; "" for a virtual bench."""
+        return self.host.machine_words
+
     def ready(self) -> None:
         """Make it ready, again if it died. A real host that was found suspect is checked then.
 
@@ -66,6 +71,8 @@ class Bench:
     ) -> Iterator[HostAgent]:
         """A session with the host's agent, which may touch what the target file lists.
 
+        A real host whose agent does not answer any more at the end is suspect, even if ssh does.
+
         Raises:
             NotRestored: what was changed on the host stays so: a virtual bench is switched off then, a real
                 host goes into quarantine.
@@ -73,6 +80,8 @@ class Bench:
         try:
             with HostAgent(self.connection, receiver, name=name, functions=self.allowed, see=see) as agent:
                 yield agent
+                if self.virtual is None and not agent.answers():
+                    self._tell(health.Event.USE_FAILED, f"the {name} did not answer any more")
             if agent.left:
                 with HostAgent(self.connection, name=name):
                     pass  # the next one undoes what the one before it could not yet
@@ -80,7 +89,7 @@ class Bench:
             if self.virtual is not None:
                 self.off()
             else:
-                health.Store().happened(self.name, health.Event.NOT_RESTORED, str(error))
+                self._tell(health.Event.NOT_RESTORED, str(error))
             raise
 
     def off(self) -> None:
@@ -133,10 +142,15 @@ class Bench:
     def facts(self) -> dict[str, Any]:
         """What a run record says about the bench: name, kind, acceleration, seconds of each boot phase."""
         if self.virtual is None:
-            return {"name": self.name, "kind": "hardware"}
+            # an emulated host must not pass for metal, however it is reached: its processor says what it is
+            under = self.connection.run(["grep", "-qw", "hypervisor", "/proc/cpuinfo"]).returncode == 0
+            return {"name": self.name, "kind": "machine under a hypervisor" if under else "hardware"}
         chosen = self.virtual.acceleration
         facts = {"name": self.name, "kind": "virtual", "boot_phases_s": dict(self.virtual.vm.phases)}
         return facts | ({"acceleration": chosen.name, "acceleration_reason": chosen.reason} if chosen else {})
+
+    def _tell(self, event: health.Event, reason: str) -> None:
+        health.Store().happened(self.name, event, reason, self.machine)
 
     def _driver(self, kind: type) -> Any:
         try:

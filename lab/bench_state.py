@@ -112,6 +112,8 @@ def up(target_file: Path) -> BenchState:
             images.ensure_root()  # here, where somebody sees the progress
             images.ensure_kernel()
             boot_s += float(bench.virtual.bench.boot_timeout_s)
+        elif bench.strategy.power is not None:
+            boot_s += float(bench.strategy.boot_timeout_s)
         log = folder() / f"{bench.name}.log"
         holder = _holder(target_file, log)
 

@@ -2,6 +2,7 @@
 
 `run.json` is written whole at the start, whenever a fact becomes known, and at the end, each time
 by rename, so that whoever reads it reads all of it. `end` stays null until the run ended by itself.
+A run may be made in pieces: `planned` has all its cases, `resumed` when it went on, and by which lab.
 """
 
 import hashlib
@@ -21,6 +22,8 @@ from lab.errors import LabUsageError
 
 SCHEMA_VERSION = 1
 LONGEST_NAME = 100
+INTERRUPTED = "interrupted"
+"""The reason of a case that was not brought to its end."""
 
 Status = Literal["passed", "failed", "broken", "skipped", "xfailed"]
 
@@ -59,13 +62,17 @@ class CaseResult:
 
 
 class RunRecord:
-    """The folder of one run while it is being written."""
+    """The folder of one run while it is being written.
+
+    attempts: by node id, those that are no results
+    """
 
     def __init__(self, folder: Path, facts: Mapping[str, Any]) -> None:
         self.folder = folder
         self._facts = dict(facts)
         self._lock = threading.Lock()
         self._folders: dict[str, str] = {}
+        self.attempts: dict[str, list[Attempt]] = {}
 
     @classmethod
     def create(cls, folder: Path, argv: Sequence[str]) -> "RunRecord":
@@ -88,6 +95,9 @@ class RunRecord:
             "start": now(),
             "end": None,
             "exit_status": None,
+            "suite": None,
+            "planned": [],
+            "resumed": [],
             "cases": [],
         }
         record = cls(folder, facts)
@@ -97,6 +107,43 @@ class RunRecord:
         except OSError as error:
             raise LabUsageError(f"the run record cannot be written: {error}") from error
         return record
+
+    @classmethod
+    def resume(cls, folder: Path, argv: Sequence[str], *, unknown: bool = False) -> "RunRecord":
+        """Go on with a run: what came to a verdict stays, and is not tried again.
+
+        A case that was interrupted, or whose bench failed before an update, is set aside as an attempt;
+        so is an UNKNOWN one, if asked for.
+
+        Raises:
+            LabUsageError: if no run is recorded there, or it cannot be written.
+        """
+        facts = read_run(folder)
+        piece = {"start": now(), "commit": commit_of(Path(__file__).parent), "argv": list(argv)}
+        facts["resumed"] = [*facts.get("resumed", []), piece]
+        record = cls(folder, {**facts, "end": None, "exit_status": None})
+        try:
+            record._set_aside(unknown)
+            record._write()
+        except OSError as error:
+            raise LabUsageError(f"the run record cannot be written: {error}") from error
+        return record
+
+    def _set_aside(self, unknown: bool) -> None:
+        again = [case for case in self._facts["cases"] if untested(self.folder, case, unknown=unknown)]
+        self._facts["cases"] = [case for case in self._facts["cases"] if case not in again]
+        for case in again:
+            nodeid, before = str(case["nodeid"]), case.get("attempts", [])
+            if case["folder"]:
+                self._folders[nodeid] = case["folder"]
+            folder = self.set_aside(nodeid, len(before) + 1)
+            now_one = Attempt(folder, case["status"], case["seconds"], case["reason"])
+            self.attempts[nodeid] = [*(Attempt(**one) for one in before), now_one]
+
+    @property
+    def done(self) -> frozenset[str]:
+        """Node ids of the cases that have a result."""
+        return frozenset(str(case["nodeid"]) for case in self._facts["cases"])
 
     @property
     def commit(self) -> str | None:
@@ -110,7 +157,9 @@ class RunRecord:
 
     @property
     def junit(self) -> Path:
-        return self.folder / "junit.xml"
+        """Of this piece of the run: the first has no number."""
+        piece = len(self._facts["resumed"])
+        return self.folder / (f"junit.{piece + 1}.xml" if piece else "junit.xml")
 
     def new_case_folder(self, nodeid: str) -> Path:
         """Make the folder of a case; a case that runs again gets another one, numbered."""
@@ -211,6 +260,33 @@ def read_run(folder: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise LabUsageError(f"{path} is damaged: it holds no object")
     return found
+
+
+def untested(run: Path, case: Mapping[str, Any], *, unknown: bool = False) -> bool:
+    """Whether a case of a run record has to be tried again: it was interrupted, or died before its update.
+
+    unknown: or came to UNKNOWN, which says nothing of what was tested
+    """
+    if case["status"] != "broken" or case["outcome"] == "FAIL":
+        return False
+    if case["outcome"] is not None:
+        return unknown
+    if case["reason"] == INTERRUPTED or not case["folder"]:
+        return True
+    timeline = run / str(case["folder"]) / "timeline.jsonl"
+    return not timeline.exists() or '"cpr.invoke"' not in timeline.read_text(encoding="utf-8")
+
+
+def left(record: Mapping[str, Any]) -> list[str]:
+    """The cases of a run record that were planned and have no result yet."""
+    done = {case["nodeid"] for case in record.get("cases", [])}
+    return [nodeid for nodeid in record.get("planned", []) if nodeid not in done]
+
+
+def to_try(run: Path, record: Mapping[str, Any], *, unknown: bool = False) -> list[str]:
+    """What is left of a run, and what it has to try again."""
+    cases = record.get("cases", [])
+    return [*left(record), *(str(one["nodeid"]) for one in cases if untested(run, one, unknown=unknown))]
 
 
 def commit_of(folder: Path) -> str | None:

@@ -77,7 +77,7 @@ def run(folder: Path, bench: str, select: str, *options: str, before: Sequence[s
         done = subprocess.run(
             [*before, *CPRLAB, "run", CASES, "-k", select, *where, *options],
             cwd=CHECKOUT,
-            env={**os.environ, "XDG_RUNTIME_DIR": runtime},
+            env={**os.environ, "XDG_RUNTIME_DIR": runtime, "XDG_STATE_HOME": str(folder / "state")},
             capture_output=True,
             text=True,
             check=False,

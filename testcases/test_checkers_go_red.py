@@ -6,6 +6,8 @@ names the checkers that must turn; a fault that leaves the guest alive must leav
 
 import pytest
 
+from lab.calibration.matrix import of_run
+
 # a fault that leaves the guest as it was leaves it to the next fault of its row
 pytestmark = pytest.mark.keeps_guest("fault")
 
@@ -14,3 +16,9 @@ def test_fault_is_caught(planted):
     """A planted fault is caught by the checkers of what it breaks, and blamed by no other."""
     row = planted()
     assert row.caught, row.wrong
+
+
+def test_the_record_of_a_run_holds_its_matrix(record, passed_faults):
+    """Who caught what is read from the record alone, and is what the cases said."""
+    found = of_run(record.folder)
+    assert {row.name: row.caught for row in found.rows} == passed_faults

@@ -13,9 +13,10 @@ from random import Random
 
 import pytest
 
-from lab.checkers import logs_clean, pause_within, phases_add_up, same_guest, update_completed
-from lab.pause.plan import WITNESSES, Point, Sweep
+from lab.checkers import logs_clean, phases_add_up, same_guest, update_completed
+from lab.pause.plan import TIMED, WITNESSES, Point, Sweep
 from lab.rows import Case, Row
+from lab.rows.container import Contained
 from lab.rows.guest_config import guest_config as config_of
 from lab.rows.memory import require, set_aside
 from lab.rows.table import row as row_of
@@ -45,14 +46,20 @@ def memory(point, bench, agent):
 
 
 @pytest.fixture
-def guest_config(point, bench, row, attached, memory, guest_kernel, guest_initramfs):
+def container(point, agent, attached, memory):
+    """That of its QEMU, if it is in one."""
+    return Contained().made(agent, memory.total_mib(point.memory_mib)) if point.boxed else ""
+
+
+@pytest.fixture
+def guest_config(point, bench, row, attached, memory, guest_kernel, guest_initramfs, container):
     """Its guest; QEMU traces itself."""
     config = config_of(bench, row, attached, guest_kernel, guest_initramfs, memory=memory)
-    return replace(config, memory_mib=point.memory_mib, extra=point.extra)
+    return replace(config, memory_mib=point.memory_mib, extra=point.extra, container=container)
 
 
 @pytest.mark.nightly
-def test_pause(point, load, sampled, pause_modes, pause_repeats, verdict, pause_limit_s):
+def test_pause(point, load, sampled, pause_modes, pause_repeats, verdict, claims_of_a_sweep):
     """The pause stays within the bench's budget, and its phases are known and add up."""
     with load() if point.load else nullcontext() as running:
         if running is not None:
@@ -62,26 +69,35 @@ def test_pause(point, load, sampled, pause_modes, pause_repeats, verdict, pause_
             for mode in pause_modes:
                 sampled(mode)
 
-    verdict(update_completed(), same_guest(), phases_add_up(), pause_within(pause_limit_s), logs_clean())
+    verdict(*claims_of_a_sweep)
 
 
 @pytest.mark.nightly
-def test_cost_of_recording(point, sampled, pause_repeats, verdict, pause_limit_s):
+def test_cost_of_recording(point, sampled, pause_repeats, verdict, budget):
     """The same with all witnesses, each alone, and none, in turns: what they cost shows in the record."""
     sampled("cpr-exec", first=True)
-    groups = [WITNESSES, (), *((one,) for one in WITNESSES)]
+    groups = [WITNESSES, TIMED, (), *((one,) for one in WITNESSES)]
     for turn in range(1, 2 * pause_repeats + 1):
         # in another order each time: what one leaves behind for the next hits all alike
         for group in Random(turn).sample(groups, len(groups)):
             sampled("cpr-exec", by_witnesses=group, turn=turn)
 
-    verdict(update_completed(), same_guest(), phases_add_up(), pause_within(pause_limit_s), logs_clean())
+    verdict(update_completed(), same_guest(), phases_add_up(), budget, logs_clean())
 
 
 @pytest.mark.parametrize("point", ["256m-any-prealloc-off-1dev"], indirect=True)
-def test_pause_in_short(point, sampled, verdict, pause_limit_s):
+def test_pause_in_short(point, sampled, verdict, budget):
     """One update by exec and one by transfer: the phases are known and add up, within the budget."""
     for mode in ("cpr-exec", "cpr-transfer"):
         sampled(mode)
 
-    verdict(update_completed(2), same_guest(), phases_add_up(), pause_within(pause_limit_s), logs_clean())
+    verdict(update_completed(2), same_guest(), phases_add_up(), budget, logs_clean())
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("point", ["256m-any-prealloc-off-1dev"], indirect=True)
+def test_pause_by_reboot_in_short(point, sampled, verdict, budget):
+    """The same by cpr-reboot, for which the guest is put to sleep: from there to its waking up."""
+    sampled("cpr-reboot")
+
+    verdict(update_completed(1), same_guest(), phases_add_up(), budget)

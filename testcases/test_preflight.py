@@ -5,11 +5,21 @@ lab/preflight/proofs.py: rows, known defects and reproductions that were there b
 """
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
 
-from lab.checkers import file_kept, preflight_refuses, same_guest, unpromised, update_completed
+from lab.checkers import (
+    file_kept,
+    prealloc_touches,
+    preflight_refuses,
+    preflight_sees,
+    same_guest,
+    unpromised,
+    update_completed,
+    update_refused,
+)
 from lab.preflight.command import Command
 from lab.qemu.memory import MEMFD, Memory
 from lab.running_qemu import Question, looked_at
@@ -124,16 +134,70 @@ def test_a_log_without_append_is_lost(load, update, log_sized, verdict):
     verdict(preflight_refuses("file-truncated"), update_completed(), same_guest(), log_lost)
 
 
+@pytest.fixture
+def faults_counted(bench, guest, evidence):
+    """Record the page faults of QEMU in an update: with faults_counted(prealloc=True)."""
+
+    def faults():
+        # proc_pid_stat(5): field 10, minflt, is of all threads, and outlives an exec
+        return int(bench.connection.check(["cut", "-d", " ", "-f", "10", f"/proc/{guest.pid}/stat"]))
+
+    @contextmanager
+    def faults_counted(*, prealloc):
+        before = faults()
+        yield
+        evidence.record("qemu.faults", prealloc=prealloc, faults=faults() - before)
+
+    return faults_counted
+
+
+@pytest.mark.nightly
+def test_prealloc_is_done_again(load, update, faults_counted, verdict):
+    """New QEMU touches all memory anew, and the guest is paused the longer (cprlab pause says how long)."""
+    with load() as running:
+        running.settle()
+        with faults_counted(prealloc=False), update():
+            running.settle()
+        with (
+            faults_counted(prealloc=True),
+            update(rewrite=with_other("memfd,id=ram0", "memfd,prealloc=on,id=ram0")),
+        ):
+            running.settle()
+
+    verdict(update_completed(), same_guest(), prealloc_touches())
+
+
+@pytest.mark.nightly
+@pytest.mark.forced("kernel-type1")
+def test_a_kernel_without_update_vaddr_is_refused(compatible_container, load, update, verdict):
+    """QEMU refuses by itself, and the guest goes on: preflight only says so before."""
+    with load() as running:
+        running.settle()
+        with update():
+            running.settle()
+
+    refused = update_refused("does not support VFIO_UPDATE_VADDR")
+    verdict(preflight_refuses("kernel-type1"), refused, same_guest("fail"))
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("iommu", ["type1", "iommufd"], indirect=True)
 @pytest.mark.parametrize("memory", [PLUGGED], indirect=True, ids=str)
 @pytest.mark.parametrize("qemu_words", [SECOND_MONITOR], indirect=True, ids=["two monitors"])
-def test_a_running_qemu_is_looked_at(bench, agent, guest):
+def test_a_running_qemu_is_looked_at(bench, agent, guest, evidence, verdict):
     """Of a guest that runs all is known, by its second monitor; what was plugged must be in new QEMU."""
     now = agent.process(guest.pid)["cmdline"]
     complete, bare = Command.parse(guest.command(now[0])), Command.parse([*now, "-incoming", "defer"])
 
-    report = looked_at(bench.connection, agent, Question(None, complete, guest.pid, "cpr-exec"))
-    assert (report.refused, report.untold, report.assumed) == ((), (), ())
-    report = looked_at(bench.connection, agent, Question(None, bare, guest.pid, "cpr-exec"))
-    assert {finding.name for finding in report.refused} == {"plugged-missing"}
+    for look, new in (("complete", complete), ("without what was plugged", bare)):
+        report = looked_at(bench.connection, agent, Question(None, new, guest.pid, "cpr-exec"))
+        evidence.record(
+            "preflight.look",
+            look=look,
+            refused=[finding.name for finding in report.refused],
+            untold=[one.what for one in report.untold],
+            assumed=list(report.assumed),
+        )
+
+    missing = preflight_sees("without what was plugged", ("plugged-missing",))
+    verdict(preflight_sees("complete"), missing)

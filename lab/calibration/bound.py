@@ -27,6 +27,8 @@ def rate_below(alarms: int, runs: int, confidence: float = CONFIDENCE) -> float:
 
 def in_words(bound: Mapping[str, Any]) -> str:
     """The bound of a certificate as a sentence."""
+    if not bound["clean_runs"]:
+        return "no clean run was done: nothing is known of false alarms"
     return (
         f"{bound['alarms']} of {bound['clean_runs']} clean runs were not green: fewer than "
         f"{100 * bound['rate_below']:.1f}% of clean runs cry wolf, with {100 * bound['confidence']:.0f}% "

@@ -78,8 +78,9 @@ class Row:
 
     @property
     def wrong(self) -> str:
-        """Who did not say what they must, in words."""
-        return f"missed by {sorted(self.missed)}, wrongly blamed by {sorted(self.blamed)}"
+        """Who did not say what they must, in words; or why nothing was judged."""
+        told = {"missed by": self.missed if self.verdicts else (), "wrongly blamed by": self.blamed}
+        return "; ".join(f"{how} {', '.join(sorted(who))}" for how, who in told.items() if who) or self.reason
 
     @property
     def by(self) -> list[str]:

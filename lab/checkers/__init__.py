@@ -29,7 +29,7 @@ from lab.checkers.pause_budget import PauseWithin, PhasesAddUp
 from lab.checkers.pauses import LINES
 from lab.checkers.pfns import pfns_unchanged
 from lab.checkers.pins import PagesStayedPinned
-from lab.checkers.preflight import FileKept, PreflightRefuses
+from lab.checkers.preflight import FileKept, PreallocTouches, PreflightRefuses, PreflightSees
 from lab.checkers.process import ReplacedInPlace
 from lab.checkers.refused import UpdateRefused
 from lab.checkers.unpromised import Unpromised
@@ -62,7 +62,9 @@ __all__ = [
     "pause_within",
     "pfns_unchanged",
     "phases_add_up",
+    "prealloc_touches",
     "preflight_refuses",
+    "preflight_sees",
     "ram_not_saved",
     "ram_outlives_kexec",
     "refused",
@@ -94,7 +96,9 @@ pages_as_asked = PagesAsAsked
 pages_stayed_pinned = PagesStayedPinned
 pause_within = PauseWithin
 phases_add_up = PhasesAddUp
+prealloc_touches = PreallocTouches
 preflight_refuses = PreflightRefuses
+preflight_sees = PreflightSees
 ram_not_saved = RamNotSaved
 ram_outlives_kexec = RamOutlivesKexec
 replaced_in_place = ReplacedInPlace
@@ -121,7 +125,9 @@ CONFIGURED: Mapping[str, type[Any]] = {
     "pages_stayed_pinned": PagesStayedPinned,
     "pause_within": PauseWithin,
     "phases_add_up": PhasesAddUp,
+    "prealloc_touches": PreallocTouches,
     "preflight_refuses": PreflightRefuses,
+    "preflight_sees": PreflightSees,
     "ram_not_saved": RamNotSaved,
     "ram_outlives_kexec": RamOutlivesKexec,
     "replaced_in_place": ReplacedInPlace,

@@ -204,7 +204,14 @@ def _chardev(found: Findings, window: Window, name: str) -> str | None:
         found.fact(f"{name} was cut and connected anew; {wrong or 'nothing'} lost or wrong", now)
         return "reconnected"
     epoch = window.epoch(window.update) or 0
-    if wrong or any(int(now.data[way]["last_epoch"]) < epoch for way in _WAYS):
+    late = [way for way in _WAYS if int(now.data[way]["last_epoch"]) < epoch]
+    slow = [way for way in late if _behind(now.data[way]) and _count(now.data, before, way, "received") > 0]
+    if late and late == slow and not wrong:
+        found.gap(
+            f"{name} was not cut, but is behind: {_behind(now.data[slow[0]])} lines had not come yet", now
+        )
+        return None
+    if wrong or late:
         found.fact(f"{name} was not cut, but lines are missing or wrong: {wrong or 'all since'}", now)
         return "lost"
     found.fact(f"{name} held", now)
@@ -223,7 +230,20 @@ def _unheard(found: Findings, window: Window, name: str) -> str | None:
 
 
 def _more(now: Mapping[str, Any], before: Mapping[str, Any], what: str) -> int:
-    return sum(int(now[way].get(what, 0)) - int(before[way].get(what, 0)) for way in _WAYS)
+    return sum(_count(now, before, way, what) for way in _WAYS)
+
+
+def _count(now: Mapping[str, Any], before: Mapping[str, Any], way: str, what: str) -> int:
+    """How many more there are of something; what is only on its way is not lost."""
+    return sum(
+        sign * (int(one[way].get(what, 0)) - (_behind(one[way]) if what == "lost" else 0))
+        for sign, one in ((1, now), (-1, before))
+    )
+
+
+def _behind(way: Mapping[str, Any]) -> int:
+    """Lines that were sent, and had not come when it was asked: a report counts them as lost."""
+    return max(0, int(way.get("sent", 0)) - int(way.get("last_number", way.get("sent", 0))))
 
 
 def next_update(found: Findings, window: Window) -> str | None:

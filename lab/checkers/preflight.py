@@ -42,6 +42,68 @@ class PreflightRefuses:
 
 
 @dataclass(frozen=True)
+class PreflightSees:
+    """Of a QEMU that runs preflight refuses exactly what it must, and has asked all that there is to ask.
+
+    Reads: preflight.look {look, refused [name], untold [what], assumed [what]}.
+    look:   which one
+    refuse: names of findings
+    """
+
+    look: str
+    refuse: tuple[str, ...] = ()
+
+    @property
+    def __name__(self) -> str:
+        return f"preflight_sees({self.look})"
+
+    def __call__(self, timeline: Timeline) -> Verdict:
+        found = Findings(self.__name__)
+        looks = timeline.of("preflight.look", look=self.look)
+        if not looks:
+            found.gap("nobody looked")
+        for one in looks:
+            for what in (*one.data["untold"], *one.data["assumed"]):
+                found.defect(f"it was not asked: {what}", one)
+            refused = ", ".join(sorted(one.data["refused"])) or "nothing"
+            if set(one.data["refused"]) == set(self.refuse):
+                found.fact(f"it refuses {refused}", one)
+            else:
+                found.defect(f"it refuses {refused}, not {', '.join(self.refuse) or 'nothing'}", one)
+        return found.verdict()
+
+
+_PAGES_PER_MIB = 256
+_NEARLY = 0.9
+
+
+@dataclass(frozen=True)
+class PreallocTouches:
+    """An update with prealloc in new QEMU touches all of the guest's memory once more, one without does not.
+
+    Reads: qemu.faults {prealloc, faults}: page faults of QEMU while it was updated; case {memory_mib}.
+    """
+
+    @property
+    def __name__(self) -> str:
+        return "prealloc_touches"
+
+    def __call__(self, timeline: Timeline) -> Verdict:
+        found = Findings(self.__name__)
+        seen = {on: timeline.of("qemu.faults", prealloc=on) for on in (True, False)}
+        case = timeline.of("case")
+        if not seen[True] or not seen[False] or not case:
+            found.gap("page faults were not counted with prealloc and without", *seen[True], *seen[False])
+            return found.verdict()
+        pages = int(case[0].data["parameters"]["memory_mib"]) * _PAGES_PER_MIB
+        with_it, without = int(seen[True][-1].data["faults"]), int(seen[False][-1].data["faults"])
+        text = f"{with_it} page faults with prealloc, {without} without; the guest's memory has {pages} pages"
+        enough = with_it - without >= _NEARLY * pages
+        (found.fact if enough else found.defect)(text, seen[True][-1], seen[False][-1])
+        return found.verdict()
+
+
+@dataclass(frozen=True)
 class FileKept:
     """What a file on the bench host held before an update is in it after it: it did not get shorter.
 

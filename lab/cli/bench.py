@@ -87,9 +87,16 @@ def console(
 ) -> None:
     """Print a bench host's console from power on."""
     state = bench_state.get(name)
-    if not state.console_log or not state.console:
-        raise BenchError(f"the console of bench {name} is not logged here: it is no virtual bench")
+    if not state.console_log:
+        raise BenchError(
+            f"the console of bench {name} is not logged here: its target file has no SerialConsole"
+        )
+    if attach and not state.console:
+        raise BenchError(
+            f"the console of bench {name} is read by its holder; take the console server's own client"
+        )
     if attach:
+        assert state.console
         console_socket.attach(Path(state.console))
     else:
         console_socket.show(Path(state.console_log), follow, lambda: bench_state.find(name) is not None)

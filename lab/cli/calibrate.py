@@ -8,7 +8,8 @@ from rich.markup import escape
 
 from lab.cli import exit_status
 from lab.cli.console import answer, print_json
-from lab.cli.run import DEFAULT_BENCH, Live, prepare_images
+from lab.cli.live import Live
+from lab.cli.run import DEFAULT_BENCH, prepare_images
 from lab.errors import LabUsageError
 
 if TYPE_CHECKING:
@@ -49,7 +50,8 @@ def calibrate(
     """
     from lab.calibration.certificate import certificate, issue, rests_on
     from lab.calibration.matrix import together
-    from lab.cli.run import make_report, new_folder, record_run
+    from lab.cli.recording import new_folder, record_run
+    from lab.cli.run import make_report
     from lab.drivers.target_file import is_virtual
     from lab.faults.catalogue import FAULTS, chosen
     from lab.report.calibration_page import add_page
@@ -113,9 +115,8 @@ def show(found: "Calibration", written: dict[str, Any]) -> None:
     table = Table("fault", "caught", "by", "what it said", box=None, pad_edge=False, padding=(0, 2))
     for row in found.rows:
         word = "[green]yes[/]" if row.caught else "[red]NO[/]"
-        wrong = "".join(f"; missed by {name}" for name in sorted(row.missed))
-        wrong += "".join(f"; wrongly blamed by {name}" for name in sorted(row.blamed))
-        table.add_row(row.name, word, escape(", ".join(row.by) + wrong), escape(row.sentence[:100]))
+        by = ", ".join(row.by) if row.caught else row.wrong
+        table.add_row(row.name, word, escape(by), escape(row.sentence[:100]))
     answer().print(table)
     answer().print(f"\n{in_words(written['bound'])}", markup=False)
     for what, words in LEFT.items():

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -105,7 +105,9 @@ def bench_looked(path: Path, ask_qemu: bool) -> "tuple[list[Check], list[Answer]
             qemus: list[Check] = []
             facts = _facts(bench, agent, probed(bench, agent, qemus))
             checks += bench_checks(bench.name, str(agent.facts.get("kernel", "")), facts)
-            checks += [*qemus, *function_checks(bench, facts["functions"])]
+            described = facts["functions"]
+            against = {name: _against(agent, found) for name, found in described.items()}
+            checks += [*qemus, *function_checks(bench, described, against)]
             rows += _rows(bench, agent, facts, ask_qemu)
     except LabError as error:
         checks.append(Check(path.stem, "can be used", False, " ".join(str(error).split())))
@@ -120,12 +122,19 @@ def bench_checks(name: str, kernel: str, facts: Mapping[str, Any]) -> Iterator[C
         yield Check(name, what, ok, _words(value), needed=what in HOST_NEEDS)
 
 
-def function_checks(bench: "Bench", described: Mapping[str, Any]) -> Iterator[Check]:
-    """The functions that the target file offers: driver, IOMMU group, how they can be reset."""
+def function_checks(
+    bench: "Bench", described: Mapping[str, Any], against: Mapping[str, Sequence[str]]
+) -> Iterator[Check]:
+    """The functions of the target file: driver, IOMMU group, reset; or why they would not be bound."""
     for name, function in bench.functions.items():
-        found = described[name]
-        told = _function(found) if found else "no such function on this host"
-        yield Check(bench.name, f"function {name} {function.bdf}", found is not None, told)
+        found, reasons = described[name], against.get(name, ())
+        told = "; ".join(reasons) or (_function(found) if found else "no such function on this host")
+        ok = found is not None and not reasons
+        yield Check(bench.name, f"function {name} {function.bdf}", ok, told)
+
+
+def _against(agent: "HostAgent", found: Mapping[str, Any] | None) -> list[str]:
+    return agent.objections(found["bdf"]) if found else []
 
 
 def _function(found: Mapping[str, Any]) -> str:

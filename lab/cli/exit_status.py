@@ -17,10 +17,12 @@ class Ended:
 
     status:   the test runner's word: passed, failed, broken, skipped, xfailed
     verdicts: what was judged
+    recorded: whether it recorded evidence; a case that does not is its own proof, by what it asserts
     """
 
     status: str
     verdicts: tuple[Outcome, ...]
+    recorded: bool = True
 
 
 def of_case(case: Ended) -> int:
@@ -32,8 +34,8 @@ def of_case(case: Ended) -> int:
         return PASS
     if case.status == "failed" or Outcome.FAIL in case.verdicts:
         return FAIL
-    proved = case.status == "passed" and case.verdicts and set(case.verdicts) == {Outcome.PASS}
-    return PASS if proved else BROKEN
+    judged = set(case.verdicts) == {Outcome.PASS} if case.recorded else not case.verdicts
+    return PASS if case.status == "passed" and judged else BROKEN
 
 
 def of_run(cases: Iterable[Ended], pytest_status: int | None) -> int:

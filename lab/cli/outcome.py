@@ -9,7 +9,7 @@ from rich.table import Table
 from lab.cli.console import STYLE
 from lab.cli.exit_status import Ended, of_run
 from lab.report.case_folder import CaseFolder
-from lab.run_record import read_run
+from lab.run_record import left, read_run
 from lab.verdict import Outcome, Verdict, worst
 
 Judged = Mapping[str, Sequence[Verdict]]
@@ -24,12 +24,16 @@ def verdicts_of(run: Path, cases: Sequence[Mapping[str, Any]]) -> dict[str, list
 
 
 def exit_status(record: Mapping[str, Any], judged: Judged) -> int:
-    """The exit status by the record; a run that did not end by itself is broken."""
+    """The exit status by the record; a run that did not end by itself, or has cases left, is broken."""
     ended = [
-        Ended(str(case["status"]), tuple(v.outcome for v in judged.get(str(case["nodeid"]), ())))
+        Ended(
+            str(case["status"]),
+            tuple(v.outcome for v in judged.get(str(case["nodeid"]), ())),
+            bool(case.get("folder")),
+        )
         for case in record.get("cases", [])
     ]
-    return of_run(ended, record.get("exit_status"))
+    return of_run(ended, None if left(record) else record.get("exit_status"))
 
 
 def table(cases: Sequence[Mapping[str, Any]], judged: Judged) -> Table:
@@ -47,6 +51,8 @@ def headline(case: Mapping[str, Any], verdicts: Sequence[Verdict]) -> str:
     """One word for a case, with how many claims passed."""
     if case["status"] == "xfailed":
         return "[cyan]known defect[/]"
+    if not verdicts and case["status"] == "passed" and not case.get("folder"):
+        return f"[{STYLE[Outcome.PASS]}]PASS[/] asserted"
     if not verdicts:
         return f"[yellow]{case['status'] if case['status'] != 'passed' else 'not judged'}[/]"
     outcome = worst(verdicts)

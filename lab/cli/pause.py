@@ -8,12 +8,13 @@ import typer
 from rich.markup import escape
 
 from lab.cli.console import answer, print_json
-from lab.cli.run import DEFAULT_BENCH, Live, prepare_images
+from lab.cli.live import Live
+from lab.cli.run import DEFAULT_BENCH, prepare_images
 from lab.errors import LabUsageError
 
 if TYPE_CHECKING:
     from lab.pause.analysis import Analysis, Row
-    from lab.pause.plan import Sweep
+    from lab.pause.plan import Point
     from lab.pause.statistics import Series
 
 CASES = "testcases/test_pause.py"
@@ -33,8 +34,13 @@ def pause(
     product: Annotated[
         bool, typer.Option("--product", help="Every combination, not one thing at a time from the base.")
     ] = False,
+    boxed: Annotated[bool, typer.Option(help="The base in a container, too.")] = True,
     load: Annotated[bool, typer.Option(help="The base under DMA load, too.")] = True,
     cost: Annotated[bool, typer.Option(help="Measure the recorder's own cost, too.")] = True,
+    resume: Annotated[
+        list[Path] | None,
+        typer.Option(help="A run before: its points are not measured again, and count.", metavar="RUN"),
+    ] = None,
     runs_dir: Annotated[Path, typer.Option(help="Where run records go.")] = Path("runs"),
     as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
@@ -42,12 +48,14 @@ def pause(
 
     Boots one guest for each point, updates it by each mode in turns, and prints medians, slopes and
     an answer to each question; the numbers are in pause.json of the run record, and `cprlab rejudge`
-    makes them again from it.
+    makes them again from it. A sweep that was interrupted goes on with --resume.
 
     Exit status: 0 all PASS, 1 a FAIL, 2 an UNKNOWN or broken bench, 130 interrupted.
     """
-    from lab.cli.run import conclude, make_report, new_folder, record_run
+    from lab.cli.recording import new_folder, record_run
+    from lab.cli.run import conclude, make_report
     from lab.pause.plan import PAGES, PREALLOC, Sweep
+    from lab.pause.record import measured
 
     if not bench.is_file():
         raise LabUsageError(f"no target file {bench}; there is {DEFAULT_BENCH}")
@@ -58,43 +66,60 @@ def pause(
         devices=[int(word) for word in _among("--devices", devices, "012")],
         async_teardown=[word == "on" for word in _among("--async-teardown", async_teardown, ("off", "on"))],
         product=product,
+        boxed=boxed,
         load=load,
         cost=cost,
     )
+    before = [run.absolute() for run in resume or ()]
+    done = [point for run in before for point in measured(run, _words(modes), repeats)]
+    if not (wanted := [point for point in sweep.points() if point not in done]):
+        raise LabUsageError("--resume: nothing is left to measure; `cprlab rejudge RUN` tells the numbers")
+    _same_folder(before, runs_dir)
     prepare_images(bench)
-    ran = record_run(new_folder(runs_dir), bench, [CASES], _options(sweep, modes, repeats), Live())
-    found = _analysed(ran.folder)
+    ran = record_run(new_folder(runs_dir), bench, [CASES], _options(wanted, modes, repeats), Live())
+    found = _analysed(ran.folder, before)
     report = make_report(ran.folder)
     status = conclude(ran)
-    _tell(ran.folder, found, report, status, as_json=as_json)
+    _tell(ran.folder, found, report, status, before, as_json=as_json)
     raise typer.Exit(status)
 
 
-def _tell(run: Path, found: "Analysis", report: str | None, status: int, *, as_json: bool) -> None:
+def _same_folder(runs: Sequence[Path], runs_dir: Path) -> None:
+    """A record is complete with those beside it: they must lie where the new one will."""
+    for run in runs:
+        if run.parent != runs_dir.absolute():
+            raise LabUsageError(
+                f"--resume: {run} does not lie in {runs_dir}, where the new record will (--runs-dir)"
+            )
+
+
+def _tell(
+    run: Path, found: "Analysis", report: str | None, status: int, before: Sequence[Path], *, as_json: bool
+) -> None:
     if as_json:
         from lab.pause.record import as_json as pause_json
 
         told = {"run": str(run), "report": report, "result": status}
-        print_json(told | pause_json(run, found))
+        print_json(told | pause_json(run, found, before))
     else:
         show(run, found)
         where = f"\nreport: {report or 'none'}\nrecord: {run}"
         answer().print(where, markup=False, soft_wrap=True)
 
 
-def _options(sweep: "Sweep", modes: str, repeats: int) -> list[str]:
-    points = ",".join(str(point) for point in sweep.points())
+def _options(wanted: "Sequence[Point]", modes: str, repeats: int) -> list[str]:
+    points = ",".join(str(point) for point in wanted)
     chosen = ["-k", "not short", "--pause-points", points]
     return [*chosen, "--pause-modes", modes, "--pause-repeats", str(repeats)]
 
 
-def _analysed(run: Path) -> "Analysis":
+def _analysed(run: Path, before: Sequence[Path]) -> "Analysis":
     """The numbers, with pause.json, the plots and a page for the report."""
     from lab.pause.record import analysed, write
     from lab.report.pause_page import add_page
 
-    found = analysed(run)
-    add_page(run, write(run, found), found)
+    found = analysed(run, before)
+    add_page(run, write(run, found, before), found)
     return found
 
 
@@ -105,8 +130,14 @@ def show(run: Path, found: "Analysis") -> None:
     said = as_json(run, found)
     answer().print(_table(found.rows))
     answer().print(f"\n{said['method']}; times in ms, without the first update of each guest", markup=False)
-    for line in [*said["answers"], *([said["limits"]] if said["limits"] else [])]:
-        answer().print(f"- {line}", markup=False, highlight=False)
+    for one in said["answers"]:
+        answer().print(f"\n{one['question']}", markup=False, highlight=False)
+        for line in one["says"] or [f"not measured; cprlab pause {one['how']}"]:
+            answer().print(f"- {line}", markup=False, highlight=False)
+        if one["says"] and one["hardware"]:
+            answer().print(f"  On hardware: {one['hardware']}.", markup=False, highlight=False)
+    if said["limits"]:
+        answer().print(f"\n{said['limits']}", markup=False, highlight=False)
 
 
 def _table(rows: "Sequence[Row]") -> Any:

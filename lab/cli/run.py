@@ -1,27 +1,22 @@
 """`cprlab run`: prepare, run the suite, judge, report."""
 
-import shutil
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lab.cli import exit_status, places
-from lab.cli.console import STYLE, answer, aside, print_json
+from lab.cli.console import answer, aside, print_json
+from lab.cli.live import Live
 from lab.cli.places import Coordinator
-from lab.errors import BenchError, LabError, LabUsageError
+from lab.cli.recording import Ran, new_folder, record_run, resume_run
+from lab.errors import LabError, LabUsageError
 from lab.places.lease import LEASE_S
-from lab.verdict import Outcome
 
 if TYPE_CHECKING:
     from lab.images.qemu_choice import Choice
 
-NEEDED_BYTES = 64 << 20
-"""The record of the suite with its report takes a quarter of it."""
-FULL_BYTES = 1 << 20
 TARGETS = Path(__file__).resolve().parents[2] / "targets"
 DEFAULT_BENCH, DEFAULT_PLACE = TARGETS / "virtual.yaml", TARGETS / "place.yaml"
 
@@ -60,6 +55,18 @@ def run(
         float, typer.Option(help="A place is free for others so long after this run died.", min=1)
     ] = LEASE_S,
     force: Annotated[bool, typer.Option("--force", help="Update whatever preflight has against it.")] = False,
+    named_suite: Annotated[
+        str, typer.Option("--suite", help="Cases that belong together: matrices.", metavar="NAME")
+    ] = "",
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with a run: its cases that have no result yet.", metavar="RUN")
+    ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="With --resume: what came to UNKNOWN, too; both are reported.")
+    ] = False,
+    minutes: Annotated[
+        float | None, typer.Option(help="Begin no case later; --resume does the others.", min=0)
+    ] = None,
     runs_dir: Annotated[Path, typer.Option(help="Where run records go.")] = Path("runs"),
     as_json: Annotated[
         bool, typer.Option("--json", help="For programs: the run record and verdicts.")
@@ -78,11 +85,16 @@ def run(
     from lab.images.qemu_choice import parsed
 
     asked = places.asked(place, require, coordinator, wait_s, lease_s)
+    if resume is not None:
+        given = (cases, select, qemu_old, qemu_new, updates, force, named_suite, asked, bench)
+        raise typer.Exit(finish(resume_run(resume, minutes, again, alone=not any(given)), as_json=as_json))
+    if again:
+        raise LabUsageError("--again goes with --resume RUN")
     bench = bench or (DEFAULT_PLACE if asked else DEFAULT_BENCH)
     if not bench.is_file():
         raise LabUsageError(f"no target file {bench}; there is {DEFAULT_BENCH}")
     target_file.load(bench)  # a mistake in it is told before images are built, which takes long
-    chosen = suite.selection(cases or [])
+    chosen = suite.selection(cases or [], named_suite)
     named = {"--qemu-old": qemu_old, "--qemu-new": qemu_new}
     qemus = {option: parsed(text) for option, text in named.items() if text}
     prepare_images(bench)
@@ -90,64 +102,23 @@ def run(
     options = [*(("-k", select) if select else ())]
     options += [word for option, choice in qemus.items() for word in (option, str(choice))]
     options += ("--updates", str(updates)) if updates else ()
-    options += ("--force",) if force else ()
+    options += [*(("--force",) if force else ()), *suite.limited(minutes)]
     folder = new_folder(runs_dir)
     with places.host(asked, folder, bench) as host:
         aside().print(f"calibration: {header(host.target)}", markup=False, soft_wrap=True)
-        ran = record_run(folder, host.target, chosen, options, Live(), host.permit_fd)
+        ran = record_run(folder, host.target, chosen, options, Live(runs_dir), host.permit_fd)
         host.ended(ran.pytest_status, ran.folder)
-    report = make_report(ran.folder)
-    status = conclude(ran)
-    _tell(ran.folder, status, report, as_json=as_json)
+    status = finish(ran, as_json=as_json)
     host.require()
     raise typer.Exit(status)
 
 
-@dataclass(frozen=True)
-class Ran:
-    """A run that is over, and how its pytest ended."""
-
-    folder: Path
-    pytest_status: int
-    interrupted: bool
-
-
-def new_folder(runs_dir: Path) -> Path:
-    """Make the folder of a run record.
-
-    Raises:
-        BenchError: it cannot be written, or has no room.
-    """
-    from lab.run_record import new_run_id
-
-    folder = (runs_dir / new_run_id()).absolute()
-    _make(folder)
-    return folder
-
-
-def record_run(
-    folder: Path,
-    bench: Path,
-    cases: Sequence[str],
-    options: Sequence[str],
-    tell: Callable[[Mapping[str, Any]], None],
-    permit_fd: int | None = None,
-) -> Ran:
-    """Run cases by pytest into a new run record, telling its progress.
-
-    folder:    as `new_folder` made it
-    permit_fd: says how long it may go on
-
-    Raises:
-        LabError: nothing was run, or it could not be recorded.
-    """
-    from lab.cli import suite
-
-    log = folder / "pytest.log"
-    pytest_status, interrupted = suite.run(suite.argv(bench, folder, cases, options), log, tell, permit_fd)
-    _require_recorded(folder)
-    _require_cases(folder, log, interrupted=interrupted)
-    return Ran(folder, pytest_status, interrupted)
+def finish(ran: Ran, *, as_json: bool) -> int:
+    """Report and tell; the run's exit status."""
+    report = make_report(ran.folder)
+    status = conclude(ran)
+    _tell(ran.folder, status, report, as_json=as_json)
+    return status
 
 
 def prepare_qemus(choices: "Iterable[Choice]") -> None:
@@ -163,30 +134,6 @@ def prepare_qemus(choices: "Iterable[Choice]") -> None:
         for choice in choices:
             if not isinstance(choice, OnBench):
                 brought(choice, progress)
-
-
-class Live:
-    """A line for each case as it ends."""
-
-    def __init__(self) -> None:
-        self._console = aside()
-        self._total, self._done, self._began_s = 0, 0, time.monotonic()
-
-    def __call__(self, message: Mapping[str, Any]) -> None:
-        if message["event"] == "collected":
-            self._total = len(message["cases"])
-            self._console.print(f"{self._total} cases", highlight=False)
-        elif message["event"] == "again":
-            name, reason = (str(message[key]).replace("[", r"\[") for key in ("nodeid", "reason"))
-            self._console.print(f"[yellow]bench failed, once more:[/] {name.split('::', 1)[-1]}: {reason}")
-        elif message["event"] == "end":
-            self._done += 1
-            expected = message["status"] == "xfailed"
-            word = "known" if expected else message["outcome"] or message["status"]
-            style = STYLE[Outcome(word)] if word in set(Outcome) else "yellow"
-            name = str(message["nodeid"]).split("::", 1)[-1].replace("[", r"\[")
-            spent = f"{message['seconds']:6.1f} s"
-            self._console.print(f"{self._done}/{self._total}  {spent}  [{style}]{word:8}[/]  {name}")
 
 
 def prepare_images(bench: Path) -> None:
@@ -206,35 +153,6 @@ def prepare_images(bench: Path) -> None:
                 catalogue.ensure(name, progress)
 
 
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True)
-    except OSError as error:
-        raise BenchError(f"the run record cannot be written: {error}") from error
-    if (free := shutil.disk_usage(folder).free) < NEEDED_BYTES:
-        folder.rmdir()
-        raise BenchError(
-            f"a run record needs {NEEDED_BYTES >> 20} MiB in {folder.parent}, only {free >> 20} are free; "
-            "make room, or name another place by --runs-dir"
-        )
-
-
-def _require_recorded(folder: Path) -> None:
-    """A full disk ends pytest in ways that do not name it.
-
-    Raises:
-        BenchError: pytest could not record its end, and the disk is full.
-    """
-    from lab.run_record import read_run
-
-    ended = (folder / "run.json").exists() and read_run(folder)["end"] is not None
-    if not ended and shutil.disk_usage(folder).free < FULL_BYTES:
-        raise BenchError(
-            f"the disk filled up during the run; what was recorded until then is in {folder}: "
-            "make room, or name another place by --runs-dir"
-        )
-
-
 def make_report(folder: Path) -> str | None:
     """The report's page; without it the record is still complete, and a line says why there is none."""
     from lab.report.html import write_report
@@ -246,16 +164,6 @@ def make_report(folder: Path) -> str | None:
         return None
 
 
-def _require_cases(folder: Path, log: Path, *, interrupted: bool) -> None:
-    from lab.cli import suite
-    from lab.run_record import read_run
-
-    if not (folder / "run.json").exists():
-        raise LabUsageError(f"pytest ran nothing: {suite.last_words(log)}; see {log}")
-    if not read_run(folder)["cases"] and not interrupted:
-        raise LabUsageError(f"no case ran: {suite.last_words(log)}; see {log}")
-
-
 def _tell(folder: Path, status: int, report: str | None, *, as_json: bool) -> None:
     from lab.cli.outcome import as_json as record_json
 
@@ -264,6 +172,7 @@ def _tell(folder: Path, status: int, report: str | None, *, as_json: bool) -> No
         return
     _print_table(folder)
     _print_standing(folder)
+    _print_matrices(folder)
     where = f"\nreport: {report or 'none'}\nrecord: {folder}"
     answer().print(where, markup=False, soft_wrap=True)
 
@@ -271,12 +180,15 @@ def _tell(folder: Path, status: int, report: str | None, *, as_json: bool) -> No
 def conclude(ran: Ran) -> int:
     """The exit status of a run; a pytest that did not end well is told."""
     from lab.cli import outcome, suite
-    from lab.run_record import read_run
+    from lab.run_record import read_run, to_try
 
     if ran.pytest_status not in (0, 1) and not ran.interrupted:
         log = ran.folder / "pytest.log"
         aside().print(f"pytest did not end well: {suite.last_words(log)}; see {log}", markup=False)
     record = read_run(ran.folder)
+    if waiting := to_try(ran.folder, record):
+        todo = f"{len(waiting)} of {len(record['planned'])} cases are left; to go on: cprlab run --resume"
+        aside().print(f"{todo} {ran.folder}", markup=False, soft_wrap=True)
     status = outcome.exit_status(record, outcome.verdicts_of(ran.folder, record["cases"]))
     return exit_status.INTERRUPTED if ran.interrupted else status
 
@@ -287,6 +199,17 @@ def _print_standing(folder: Path) -> None:
 
     if words := standing_words(read_run(folder)):
         answer().print(f"\ncalibration: {words}", markup=False, soft_wrap=True)
+
+
+def _print_matrices(folder: Path) -> None:
+    from lab.report.matrices import matrices
+    from lab.report.matrices_page import wanted
+
+    found = matrices(folder)
+    if wanted(folder, found):
+        answer().print()
+        for one in found:
+            answer().print(str(one), markup=False, highlight=False)
 
 
 def _print_table(folder: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.errors import LabUsageError
+from lab.suites import SUITES
 
 Tell = Callable[[Mapping[str, Any]], None]
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,10 +29,37 @@ def argv(bench: Path, run: Path, cases: Sequence[str], options: Sequence[str]) -
         *("--lg-env", str(bench.absolute())),
         *("--cprlab-run", str(run)),
         *("--alluredir", str(run / "allure-results")),
-        *("--junitxml", str(run / "junit.xml")),
         *options,
         *cases,
     ]
+
+
+LEASED = "--cprlab-permit-fd"
+PIECE = {
+    **dict.fromkeys(("--cprlab-minutes", "--cprlab-progress-fd"), 1),
+    **dict.fromkeys(("--cprlab-resume", "--cprlab-again"), 0),
+}
+"""Options that hold of one piece of a run, and how many values each has."""
+
+
+def resumed(argv: Sequence[str], minutes: float | None, *, unknown: bool = False) -> list[str]:
+    """The pytest command that goes on with a run which was made by `argv` (run.json).
+
+    unknown: cases that came to UNKNOWN are tried again
+    """
+    words, kept = iter(argv[1:]), []
+    for word in words:
+        if word in PIECE:
+            [next(words) for _ in range(PIECE[word])]
+        else:
+            kept.append(word)
+    again = ["--cprlab-again"] if unknown else []
+    return [sys.executable, "-m", "pytest", *kept, "--cprlab-resume", *again, *limited(minutes)]
+
+
+def limited(minutes: float | None) -> list[str]:
+    """Options of a piece that begins no case after so many minutes."""
+    return [] if minutes is None else ["--cprlab-minutes", str(minutes)]
 
 
 def run(command: Sequence[str], log: Path, tell: Tell, permit_fd: int | None = None) -> tuple[int, bool]:
@@ -45,8 +73,8 @@ def run(command: Sequence[str], log: Path, tell: Tell, permit_fd: int | None = N
     """
     reader, writer = os.pipe()
     passed = () if permit_fd is None else (permit_fd,)
-    permit = [word for fd in passed for word in ("--cprlab-permit-fd", str(fd))]
-    with log.open("w") as output:
+    permit = [word for fd in passed for word in (LEASED, str(fd))]
+    with log.open("a") as output:
         # a session of its own: the terminal's Ctrl-C must reach pytest once, and from here
         pytest = subprocess.Popen(
             [*command, "--cprlab-progress-fd", str(writer), *permit],
@@ -90,12 +118,18 @@ def last_words(log: Path) -> str:
     return (errors or lines or ["it printed nothing"])[-1]
 
 
-def selection(cases: Sequence[str]) -> list[str]:
-    """The cases to run: those asked for, or the suite of the checkout.
+def selection(cases: Sequence[str], suite: str = "") -> list[str]:
+    """The cases to run, as pytest takes them: those asked for, a named suite, or what the checkout has.
 
     Raises:
         LabUsageError: if there is none.
     """
+    if suite and suite not in SUITES:
+        raise LabUsageError(f"--suite {suite}: there is no such suite; there are {', '.join(SUITES)}")
+    if suite and cases:
+        raise LabUsageError(f"--suite {suite} says which cases to run: leave out {' '.join(cases)}")
+    if suite:
+        return [*SUITES[suite].arguments, "--cprlab-suite", suite]
     if cases:
         return list(cases)
     paths = (path for pattern in SUITE for path in (ROOT / "testcases").glob(pattern))

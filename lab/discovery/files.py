@@ -84,7 +84,7 @@ def _head(name: str, found: Discovery, how: str, today: date) -> list[str]:
     )
     backends = [word for word, key in (("type1", "vfio_type1"), ("iommufd", "iommufd")) if can[key]]
     return [
-        f"{name}, as `{how}` found it on {today.isoformat()}.",
+        safe(f"{name}, as `{how}` found it on {today.isoformat()}."),
         safe(f"{make}, {host['cpus']} processors, Linux {host['kernel']}"),
         safe(f"IOMMU: {units if iommu['units'] else 'none'}; back-ends: {', '.join(backends) or 'none'}"),
         safe(f"vDPA management devices: {', '.join(can['vdpa']) or 'none'}"),
@@ -101,7 +101,7 @@ def _head(name: str, found: Discovery, how: str, today: date) -> list[str]:
 
 def _exporter_head(name: str, how: str, today: date) -> list[str]:
     return [
-        f"{name} for labgrid's exporter, as `{how}` found it on {today.isoformat()}.",
+        safe(f"{name} for labgrid's exporter, as `{how}` found it on {today.isoformat()}."),
         "The same resources as in the target file of that name; edit both, or discover again.",
         f"  labgrid-exporter --coordinator 127.0.0.1:20408 --name {name} {name}.yaml",
         "A comment needs two # here: labgrid reads this file as a template.",

@@ -8,6 +8,7 @@ from typing import Any
 from lab.discovery.entries import Entry
 from lab.drivers.endpoint import Endpoint
 from lab.drivers.target_yaml import read
+from lab.drivers.virtual_devices import Device, bdf
 
 FUNCTION = "AssignableFunction"
 _BY_DISCOVERY = ("imports", "targets")
@@ -42,9 +43,9 @@ class Machine:
 
 def at(endpoint: Endpoint) -> Machine:
     """A host that is reached by ssh, and of which nothing else is known."""
-    service = {"address": endpoint.host, "username": endpoint.username}
+    service: dict[str, Any] = {"address": endpoint.host, "username": endpoint.username}
     if endpoint.port != 22:
-        service["port"] = endpoint.port  # type: ignore[assignment]
+        service["port"] = endpoint.port
     pinned = {"host_key": " ".join(endpoint.host_key.split()[:2]), "key_file": _short(endpoint.key_file)}
     return Machine(
         (
@@ -81,8 +82,6 @@ def of(path: Path) -> Machine:
 
 def _of_the_virtual_bench(arguments: Mapping[str, Any]) -> dict[str, str]:
     """Its cables lead to itself: BDF -> name of the device."""
-    from lab.drivers.virtual_devices import Device, bdf
-
     devices = tuple(Device(**device) for device in arguments.get("devices", ()))
     return {bdf(devices, index): device.name for index, device in enumerate(devices) if device.wire}
 

@@ -89,6 +89,8 @@ def _free(name: str, taken: set[str]) -> str:
 def _against(function: Function) -> Iterator[str]:
     objections: Sequence[Mapping[str, str]] = function["objections"]
     yield from (objection["text"] for objection in objections if objection["kind"] != "no-reset")
+    if function["physfn"]:
+        yield f"it is a virtual function of {function['physfn']}, which somebody made; cprlab makes its own"
     if function["boot_display"]:
         yield "it is the display that the host booted on"
     if objections and any(objection["kind"] == "bridge" for objection in objections):

@@ -9,7 +9,8 @@ from typing import Any, BinaryIO, Protocol
 
 from lab.drivers.agent_handover import HandingOver
 from lab.drivers.agent_left import NotRestored, not_undone, require_restored
-from lab.drivers.agent_making import DEVICE_S, Making
+from lab.drivers.agent_lending import Lending
+from lab.drivers.agent_making import Making
 from lab.drivers.agent_zip import pack, put_agents
 from lab.errors import BenchError
 from lab.link import AgentLink, Receiver
@@ -59,7 +60,7 @@ class Spawned:
     log: str
 
 
-class HostAgent(Making, HandingOver):
+class HostAgent(Lending, Making, HandingOver):
     """A session with the host agent; a context manager.
 
     What it bound, started or switched on is undone when it ends, also if the controller is killed.
@@ -153,22 +154,18 @@ class HostAgent(Making, HandingOver):
         """Give events and rows to another receiver from now on."""
         self.link.receiver = receiver
 
+    def answers(self) -> bool:
+        """Whether it still answers; asks it."""
+        try:
+            return self.clock_ns() > 0
+        except BenchError:
+            return False
+
     def clock_ns(self) -> int:
         return int(self.link.call("clock")["t_ns"])
 
     def epoch(self, number: int) -> None:
         self.link.call("epoch", number=number)
-
-    def capabilities(self) -> dict[str, Any]:
-        return self._dict("capabilities")
-
-    def functions(self) -> list[dict[str, Any]]:
-        found: list[dict[str, Any]] = self.link.call("functions")
-        return found
-
-    def survey(self) -> dict[str, Any]:
-        """What the host is made of; see lab/agents/host/survey.py."""
-        return self._dict("survey", 120)
 
     def qemu_version(self, path: str) -> str:
         return str(self.link.call("qemu_version", timeout_s=60, path=path))
@@ -177,28 +174,12 @@ class HostAgent(Making, HandingOver):
         """What a QEMU can do, asked of itself: {version, modes, devices, ...}, lists but the first."""
         return self._dict("qemu_probe", 90, path=path)
 
-    def bind(self, bdf: str, together: Sequence[str] = ()) -> dict[str, Any]:
-        """Bind a function to vfio-pci: {driver_before, vfio_cdev, group}."""
-        return self._dict("bind", bdf=bdf, together=list(together))
-
-    def give_back(self, bdf: str) -> None:
-        self.link.call("give_back", bdf=bdf)
-
-    def disk_of(self, bdf: str) -> str:
-        """The path of the block device of a function that is the host's: waited for."""
-        return str(self.link.call("disk_of", timeout_s=DEVICE_S, bdf=bdf))
-
     def medium_read(
         self, load: str, path: str, slots: int, block_bytes: int, seed: int, used: int | None = None
     ) -> dict[str, Any]:
         """Send what a guest left on a disk as table <load>.medium; returns the data of event load.medium."""
         args = {"slots": slots, "block_bytes": block_bytes, "seed": seed, "used": used}
         return self._dict("medium_read", _MEDIUM_S, load=load, path=path, **args)
-
-    def restore(self) -> list[dict[str, Any]]:
-        """Undo every change to the host: [{kind, what, before, error if it failed}]."""
-        undone: list[dict[str, Any]] = self.link.call("restore", timeout_s=60)
-        return undone
 
     def spawn(
         self,
@@ -253,12 +234,6 @@ class HostAgent(Making, HandingOver):
         """Which pages back a memory file; see lab/agents/host/backing.py."""
         return self._dict("memory_backing", pid=pid, hint=hint, size=size)
 
-    def interrupts(self, bdf: str) -> dict[str, int]:
-        return self._dict("interrupts", bdf=bdf)
-
-    def device(self, bdf: str) -> dict[str, Any]:
-        return self._dict("device", bdf=bdf)
-
     def await_socket(self, pid: int, path: str, wait_s: float) -> bool:
         """Whether a spawned process has made a socket, waited for while it runs."""
         return bool(self.link.call("await_socket", wait_s + 10, pid=pid, path=path, wait_s=wait_s))
@@ -275,6 +250,10 @@ class HostAgent(Making, HandingOver):
     def watch_trace(self, update: int, *, events: bool = True, gaps: bool = True) -> None:
         """See lab/agents/host/trace.py."""
         self.link.call("watch_trace", update=update, events=events, gaps=gaps)
+
+    def calm(self, on: bool) -> None:
+        """Read QEMU's lines and the kernel's events now and then, or at once again."""
+        self.link.call("calm", on=on)
 
     def unwatch_trace(self, update: int) -> dict[str, Any]:
         """{counts, lost}"""

@@ -73,7 +73,7 @@ class SerialConsole(ConsoleExpectMixin, Driver, ConsoleProtocol):
         with path.open("ab", buffering=0) as file:
             while not self._ends.is_set():
                 try:
-                    self._open = self._opened()
+                    self._open, why = self._opened(), ""
                     try:
                         while not self._ends.is_set():
                             file.write(self._open.read())

@@ -18,7 +18,8 @@ from lab.drivers.labgrid_virtual import VirtualBenchDriver
 from lab.drivers.screen import Screen
 from lab.drivers.ssh import HostConnection
 from lab.drivers.wire import PacketWire, WireProtocol
-from lab.errors import BenchError, LabUsageError
+from lab.errors import BenchError, HostSilent, LabUsageError
+from lab.waiting import wait_until
 
 
 @target_factory.reg_resource
@@ -34,6 +35,8 @@ class PinnedKey(Resource):
     key_file: str
 
 
+_BOOT_ID = ["cat", "/proc/sys/kernel/random/boot_id"]
+_BOOT_PERIOD_S = 1.0
 _TOLD = ("bdf", "ids", "disk_model", "disk_serial", "disk_bytes", "without_reset")
 
 
@@ -148,18 +151,36 @@ class BenchHost(Driver):
     def booting_anew(self) -> Iterator[None]:
         """Make the host boot anew inside; afterwards it has booted, and `connection` leads to it again.
 
-        A virtual bench's console must show the boot. Of real hardware only ssh is asked: whoever calls
-        compares the boot's id.
+        A virtual bench's console must show the boot; a real host must show the id of another one, as it
+        may answer for a while before it goes down.
 
         Raises:
             BenchError: it does not boot, or ssh does not answer.
         """
-        virtual = self.machine if isinstance(self.machine, VirtualBenchDriver) else None
-        boots = virtual.vm.boots if virtual else 0
+        if isinstance(self.machine, VirtualBenchDriver):
+            boots = self.machine.vm.boots
+            yield
+            self.machine.vm.wait_booted_again(boots, self.machine.bench.boot_timeout_s)
+            self.connection.renew(self.connect_timeout_s)
+            return
+        before, last = self.connection.check(_BOOT_ID), ["it did not go down"]
         yield
-        if virtual:
-            virtual.vm.wait_booted_again(boots, virtual.bench.boot_timeout_s)
-        self.connection.renew(max(self.connect_timeout_s, self.boots_s))
+
+        def booted() -> bool:
+            try:
+                self.connection.renew(self.connect_timeout_s)
+                return self.connection.check(_BOOT_ID) != before
+            except BenchError as error:
+                last[0] = str(error)
+                return False
+
+        timeout_s = max(self.connect_timeout_s, self.boots_s)
+        try:
+            wait_until(booted, timeout_s, "boot", period_s=_BOOT_PERIOD_S, error=TimeoutError)
+        except TimeoutError:
+            raise HostSilent(
+                f"{self.target.name} did not boot anew within {timeout_s:g} s: {last[0]}"
+            ) from None
 
     @property
     def console_log(self) -> Path | None:
@@ -216,6 +237,15 @@ class BenchHost(Driver):
             "takes a capture card (HDMI to V4L2) on the controller, and cprlab has no driver for one yet; "
             "it would be a lab.drivers.screen.Screen"
         )
+
+    @property
+    def machine_words(self) -> str:
+        """How a real host is known: user, address, port, and the end of its key; "" for a virtual one."""
+        if isinstance(self.machine, VirtualBenchDriver):
+            return ""
+        service: NetworkService = self.machine
+        key = self.pinned.host_key.split()[1][-12:] if self.pinned else "no key"
+        return f"{service.username}@{service.address}:{service.port} {key}"
 
     def _endpoint(self) -> Endpoint:
         if isinstance(self.machine, VirtualBenchDriver):

@@ -64,7 +64,7 @@ class BenchStrategy(Strategy):
         super().__attrs_post_init__()
         self._failures = 0
         self._last: Exception | None = None
-        self._found_off = False
+        self._found_off: bool | None = None
 
     @step(args=["status"])
     def transition(self, status: Status | str) -> None:
@@ -126,8 +126,10 @@ class BenchStrategy(Strategy):
             # an emulated host was once seen to hang while its kernel started
             return [self._power_on, self._power_on][self._failures :]
         self.target.activate(self.power)
-        if self._is_off():
-            self._found_off = self._found_off or self.status is not Status.ready
+        is_off = self._is_off()
+        if self._found_off is None:
+            self._found_off = is_off
+        if is_off:
             return [self._power_on, self._power_on][self._failures :]
         return [self._attach, self._power_on][self._failures :]
 
@@ -136,9 +138,13 @@ class BenchStrategy(Strategy):
         return isinstance(self.power, VirtualBenchDriver) or isinstance(error, HostSilent)
 
     def _is_off(self) -> bool:
-        """Whether the power is known to be off; some PDUs cannot be asked."""
+        """Whether the power is known to be off; some PDUs cannot be asked, and a BMC may be dead."""
         ask = getattr(self.power, "get", None)
-        return ask is not None and not ask()
+        try:
+            return ask is not None and not ask()
+        except Exception as error:  # labgrid's drivers raise what their libraries do
+            log.warning("power of bench %s is not known: %s", self.target.name, error)
+            return False
 
     def _attach(self) -> None:
         self._let_go()
@@ -169,11 +175,10 @@ class BenchStrategy(Strategy):
         if self._found_off:
             self._shut_down()
         self._let_go()
-        self.status = Status.off
+        self.status, self._found_off = Status.off, None
 
     def _shut_down(self) -> None:
         """Power off as its own system would, and hard if it does not."""
-        self._found_off = False
         self.target.activate(self.power)
         with suppress(BenchError, LabUsageError):  # it is wedged or was never reached
             self.host.connection.run(_POWEROFF)

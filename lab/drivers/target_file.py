@@ -1,6 +1,7 @@
 """A target file, checked before anything acts on it: one line with file, line and key for each mistake."""
 
 import importlib
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,8 @@ from lab.drivers.target_schema import CLASSES, Document, Options, Tools
 from lab.drivers.target_yaml import Place, Source, read
 
 M = TypeVar("M", bound=BaseModel)
+
+_PASSWORD_IN_URL = re.compile(r"//[^/@\s]*@")
 
 HOST = "host"
 """The labgrid target that is the bench host."""
@@ -82,7 +85,10 @@ def _expected(error: Mapping[str, Any]) -> str:
     text = (
         str(error["msg"]).removeprefix("Input ").removeprefix("Value error, ").replace("should be", "must be")
     )
-    return f"{text[0].lower()}{text[1:]}, not {error['input']!r}"
+    came = error["input"]
+    if isinstance(came, dict):  # the whole of an entry
+        return f"{text[0].lower()}{text[1:]}"
+    return f"{text[0].lower()}{text[1:]}, not {_PASSWORD_IN_URL.sub('//(hidden)@', repr(came))}"
 
 
 def _imported(source: Source, module: str) -> None:

@@ -15,7 +15,7 @@ class Described:
 
     bmc:       the resource that says how its BMC is reached
     serial:    port of its console server; None if its console is the BMC's
-    functions: addresses of what may be given to a guest, by name; "nic" has a cable to `far_ssh`
+    functions: what may be given to a guest, by name: address, which disk; "nic" has a cable to `far_ssh`
     far_ssh:   ssh port of the machine that the cable leads to
     far_key:   the key it shows
     """
@@ -26,7 +26,7 @@ class Described:
     key_file: Path
     bmc: Mapping[str, Mapping[str, Any]]
     serial: int | None
-    functions: Mapping[str, str]
+    functions: Mapping[str, Mapping[str, Any]]
     far_ssh: int
     far_key: str
 
@@ -36,9 +36,9 @@ class Described:
         service = {"address": self.address, "username": "root", "port": self.ssh}
         far = {"name": FAR_PORT, "address": self.address, "port": self.far_ssh, "interface": FAR_INTERFACE}
         found: list[dict[str, Any]] = [{"NetworkService": service}, {"PinnedKey": key}]
-        for name, bdf in self.functions.items():
+        for name, function in self.functions.items():
             wire = {"wire": FAR_PORT} if name == "nic" else {}
-            found.append({"AssignableFunction": {"name": name, "bdf": bdf, **wire}})
+            found.append({"AssignableFunction": {"name": name, **function, **wire}})
         found.append({"FarPort": {**far, **key, "host_key": self.far_key}})
         found += [{kind: dict(arguments)} for kind, arguments in self.bmc.items()]
         if self.serial is not None:
@@ -64,7 +64,7 @@ class Described:
 
         There the name of an entry is the name of its resource.
         """
-        # a single # begins a statement of Jinja there
+        # it is a Jinja template whose statements begin with one #
         lines = ["## An emulated host for labgrid-exporter: `python -m lab.emulation` wrote this.", ""]
         lines.append(f"{place}:")
         for resource in self.resources():

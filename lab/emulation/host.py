@@ -14,7 +14,7 @@ from lab.drivers import target_file
 from lab.drivers.acceleration import acceleration
 from lab.drivers.run_dirs import private_run_dir
 from lab.drivers.virtual_argv import Machine
-from lab.drivers.virtual_devices import Device, bdf
+from lab.drivers.virtual_devices import MODELS, Device, bdf
 from lab.drivers.virtual_seed import KeyPair, write_private
 from lab.emulation import certificate, disk, ipmi, redfish
 from lab.emulation.described import FAR_INTERFACE, Described
@@ -110,7 +110,10 @@ def _assembled(wanted: Wanted, run_dir: Path) -> tuple[Path, Switch]:
         key_file=key,
         bmc=_bmc(wanted, address, switch, serial),
         serial=SERIAL if wanted.bmc == "redfish" else None,
-        functions={device.name: bdf(host_devices, index) for index, device in enumerate(devices)},
+        functions={
+            device.name: {"bdf": bdf(host_devices, index), **_disk(device)}
+            for index, device in enumerate(devices)
+        },
         far_ssh=far_ssh,
         far_key=far_key.public if wanted.far == "machine" else host_key.public,
     )
@@ -120,6 +123,13 @@ def _assembled(wanted: Wanted, run_dir: Path) -> tuple[Path, Switch]:
     path.write_text(described.target_file(_options()))
     (wanted.folder / f"{wanted.name}.exporter").write_text(described.exporter_file(wanted.name))
     return path, switch
+
+
+def _disk(device: Device) -> dict[str, Any]:
+    """By what a disk is known again: QEMU's name of the model, and the device's as serial (device_argv)."""
+    if not (size := MODELS[device.model].disk_bytes):
+        return {}
+    return {"disk_model": "QEMU NVMe Ctrl", "disk_serial": device.name, "disk_bytes": size}
 
 
 @dataclass(frozen=True)

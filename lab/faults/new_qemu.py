@@ -9,9 +9,7 @@ FAULTS = {
     "new-qemu-late": Fault(checkers("guest_pause_below"), wrapper="late"),
     "new-qemu-leaks-a-descriptor": Fault(checkers("replaced_in_place"), wrapper="leak", everyday=True),
     "new-qemu-eats-a-byte": Fault(checkers(FD), wrapper="eat-byte", everyday=True),
-    "new-qemu-swaps-a-chardev": Fault(
-        checkers(FD, "replaced_in_place"), serves=False, wrapper="swap-stream", everyday=True
-    ),
+    "new-qemu-swaps-a-chardev": Fault(checkers(FD, "replaced_in_place"), serves=False, wrapper="swap-stream"),
     "new-qemu-closes-a-chardev": Fault(checkers(FD), serves=False, wrapper="close-stream"),
     "new-qemu-tears-down-mappings": Fault(
         checkers("pages_stayed_pinned", "mappings_kept", *ALL_DMA),
@@ -19,7 +17,6 @@ FAULTS = {
         wrapper="unmap",
         iommu="iommufd",
         risky=_DMA_FAULTS,
-        everyday=True,
     ),
     # afterwards all is as it was: only whoever watched meanwhile can tell
     "new-qemu-unpins-and-pins-again": Fault(

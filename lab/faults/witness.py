@@ -82,11 +82,12 @@ FAULTS = {
         last=_blind("kmsg"),
         everyday=True,
     ),
-    "trace-witness-dies": Fault(unknown=checkers("mappings_kept"), last=_blind("trace"), everyday=True),
-    "chardev-witness-dies": Fault(unknown=checkers(GRADES[0]), serves=False, last=_deafen, everyday=True),
+    "trace-witness-dies": Fault(unknown=checkers("mappings_kept"), last=_blind("trace")),
+    "stderr-witness-dies": Fault(unknown=checkers("logs_clean"), serves=False, last=_blind("output")),
+    "chardev-witness-dies": Fault(unknown=checkers(GRADES[0]), serves=False, last=_deafen),
     "far-end-freezes": Fault(unknown=checkers(TO_GUEST, "guest_pause_below"), last=_freeze_far),
     "far-clock-jumps": Fault(unknown=checkers(*ALL_DMA, "guest_pause_below"), last=_far_clock, everyday=True),
-    "host-clock-jumps": Fault(unknown=checkers("pages_stayed_pinned"), last=_host_clock, everyday=True),
+    "host-clock-jumps": Fault(unknown=checkers("pages_stayed_pinned"), last=_host_clock),
     # what comes late is complete, and its own clocks and epochs vouch for it; but not when it was needed
     "guest-channel-stalls": Fault(
         unknown=checkers(*ALL_DMA, *GRADES),

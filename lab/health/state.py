@@ -40,6 +40,7 @@ class Health:
     reason:  why it is not good; "" if it is
     since:   ISO 8601, when it came to this state; "" if nothing ever happened
     checked: when a check last passed; "" if none ever did
+    machine: by what the host is known, address and key; another one of the same name is another host
     history: the last changes, [{at, event, state, reason}]
     """
 
@@ -47,6 +48,7 @@ class Health:
     reason: str = ""
     since: str = ""
     checked: str = ""
+    machine: str = ""
     history: tuple[Mapping[str, Any], ...] = ()
 
 

@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -37,8 +37,22 @@ class Store:
         """All hosts that are kept."""
         return sorted(path.stem for path in self.folder.glob("*.json"))
 
-    def read(self, name: str) -> Health:
-        """What is known of a host."""
+    def read(self, name: str, machine: str = "") -> Health:
+        """What is known of a host; nothing if it was said of another machine of that name."""
+        known = self._read(name)
+        if machine and known.machine not in ("", machine):
+            return Health(machine=machine)
+        return replace(known, machine=machine) if machine else known
+
+    def happened(self, name: str, event: Event, reason: str = "", machine: str = "") -> Health:
+        """Tell of an event, and return what is known now."""
+        return self._changed(name, machine, lambda known: after(known, event, _now(), _line(reason)))
+
+    def set(self, name: str, state: State, reason: str) -> Health:
+        """Say by hand what a host is."""
+        return self._changed(name, "", lambda known: by_hand(known, state, _now(), _line(reason)))
+
+    def _read(self, name: str) -> Health:
         path = self._path(name)
         try:
             data = json.loads(path.read_text())
@@ -51,17 +65,9 @@ class Store:
                 f"{path} cannot be read ({error}): remove it, and the host counts as good"
             ) from None
 
-    def happened(self, name: str, event: Event, reason: str = "") -> Health:
-        """Tell of an event, and return what is known now."""
-        return self._changed(name, lambda known: after(known, event, _now(), _line(reason)))
-
-    def set(self, name: str, state: State, reason: str) -> Health:
-        """Say by hand what a host is."""
-        return self._changed(name, lambda known: by_hand(known, state, _now(), _line(reason)))
-
-    def _changed(self, name: str, change: Callable[[Health], Health]) -> Health:
+    def _changed(self, name: str, machine: str, change: Callable[[Health], Health]) -> Health:
         with self._locked(name):
-            known = self.read(name)
+            known = self.read(name, machine)
             changed = change(known)
             if changed != known:
                 self._write(name, changed)

@@ -27,6 +27,8 @@ class Used(Looked, Protocol):
     @property
     def name(self) -> str: ...
     @property
+    def machine(self) -> str: ...
+    @property
     def strategy(self) -> Strategy: ...
     @property
     def host(self) -> Alive: ...
@@ -38,14 +40,14 @@ def made_ready(bench: Used, store: Store) -> None:
     Raises:
         BenchError: it is in quarantine or maintenance, does not become ready, or fails the check.
     """
-    before = store.read(bench.name)
+    before = store.read(bench.name, bench.machine)
     if why := refusal(bench.name, before):
         raise BenchError(why)
     try:
         bench.strategy.transition("ready")
     except BenchError as error:
         failed = Event.CHECK_FAILED if before.state is State.SUSPECT else Event.USE_FAILED
-        store.happened(bench.name, failed, str(error))
+        store.happened(bench.name, failed, str(error), bench.machine)
         raise
     if before.state is State.SUSPECT:
         checked(bench, store)
@@ -60,14 +62,15 @@ def checked(bench: Used, store: Store) -> list[str]:
     try:
         found = looked_at(bench)
     except BenchError as error:
-        health = store.happened(bench.name, Event.CHECK_FAILED, str(error))
+        health = store.happened(bench.name, Event.CHECK_FAILED, str(error), bench.machine)
         why = refusal(bench.name, health) or f"the check failed: {error}"
         raise BenchError(why) from error
-    store.happened(bench.name, Event.CHECK_PASSED)
+    store.happened(bench.name, Event.CHECK_PASSED, machine=bench.machine)
     return found
 
 
 def looked_after(bench: Used, store: Store, use: str) -> None:
     """Tell of a host that does not answer any more after a use; it is checked before the next one."""
     if not bench.host.alive:
-        store.happened(bench.name, Event.USE_FAILED, f"it did not answer any more after {use}")
+        reason = f"it did not answer any more after {use}"
+        store.happened(bench.name, Event.USE_FAILED, reason, bench.machine)

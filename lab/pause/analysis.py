@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from lab.pause.plan import Point
 from lab.pause.samples import CLOCKS, Sample, select
 from lab.pause.statistics import METHOD, Series, Slope, paired, slope
@@ -73,7 +75,8 @@ class Growth:
 class Cost:
     """Of some witnesses: the pause by QEMU's STOP and RESUME with them and without any, in one guest.
 
-    ratio: of the two, update by update, each with its neighbour
+    ratio:  of the two, update by update, each with its neighbour
+    effort: thread of the host agent -> its median share of one processor meanwhile
     """
 
     point: Point
@@ -81,6 +84,7 @@ class Cost:
     seen: Series
     bare: Series
     ratio: tuple[float, float, float]
+    effort: Mapping[str, float]
 
     def as_json(self) -> dict[str, Any]:
         value, low, high = self.ratio
@@ -90,6 +94,7 @@ class Cost:
             "clock": CLOCKS["qmp"],
             "with_s": self.seen.as_json(),
             "without_s": self.bare.as_json(),
+            "agent_threads": {name: round(share, 4) for name, share in self.effort.items()},
             "ratio": round(value, 4),
             "low": round(low, 4),
             "high": round(high, 4),
@@ -186,14 +191,23 @@ def _costs(samples: Sequence[Sample]) -> list[Cost]:
     """Of all witnesses together, then of each alone."""
     found = []
     for point in dict.fromkeys(s.point for s in samples if s.point.cost):
+        mine = [s for s in samples if s.point == point and not s.first and "qmp" in s.clocks]
         turns: dict[frozenset[str], dict[int, float]] = {}
-        for s in samples:
-            if s.point == point and not s.first and "qmp" in s.clocks:
-                turns.setdefault(s.witnesses, {})[s.turn] = s.clocks["qmp"]
+        for s in mine:
+            turns.setdefault(s.witnesses, {})[s.turn] = s.clocks["qmp"]
         bare = turns.pop(frozenset(), {})
         for who in sorted(turns, key=lambda who: (-len(who), sorted(who))):
             both = [turn for turn in turns[who] if turn in bare]
             if (compared := paired([(turns[who][turn], bare[turn]) for turn in both])) is not None:
                 seen, without = (Series(tuple(times[t] for t in both)) for times in (turns[who], bare))
-                found.append(Cost(point, tuple(sorted(who)), seen, without, compared))
+                effort = _efforts([s for s in mine if s.witnesses == who])
+                found.append(Cost(point, tuple(sorted(who)), seen, without, compared, effort))
     return found
+
+
+def _efforts(samples: Sequence[Sample]) -> dict[str, float]:
+    """Median shares of those threads that were there each time, the largest first."""
+    names = [set(s.effort) for s in samples if s.effort]
+    every = set.intersection(*names) if names else set()
+    shares = {name: float(np.median([s.effort[name] for s in samples if s.effort])) for name in every}
+    return dict(sorted(shares.items(), key=lambda one: -one[1]))

@@ -10,7 +10,9 @@ from lab.qemu.memory import Memory, Page
 PAGES: tuple[Page, ...] = ("any", "4k", "thp", "2m", "1g")
 PREALLOC = ("off", "old", "both")
 """prealloc=on in neither command, in old QEMU's alone, in both."""
-_NAME = re.compile(r"(\d+)m-(any|4k|thp|2m|1g)-prealloc-(off|old|both)-(\d)dev(-async)?(-load)?(-cost)?")
+_NAME = re.compile(
+    r"(\d+)m-(any|4k|thp|2m|1g)-prealloc-(off|old|both)-(\d)dev(-async)?(-boxed)?(-load)?(-cost)?"
+)
 
 TRACED = (
     *("runstate_set", "vm_stop_flush_all", "vmstate_downtime_checkpoint", "migrate_set_state"),
@@ -22,7 +24,7 @@ WITNESSES = ("pins", "kernel", "vcpus", "qemu", "streams")
 which traces events; the same, which finds the longest gap of each vCPU; QEMU, which traces itself; the host's
 ends of two chardevs, which send numbered lines all the time."""
 TIMED = ("kernel", "vcpus", "qemu")
-"""Those without which the phases of a pause are not known."""
+"""Those without which the phases of a pause are not known: a sweep has no others."""
 STAMPED = ("-msg", "timestamp=on")
 QEMU_TRACE = tuple(word for event in TRACED for word in ("-trace", event))
 ASYNC_TEARDOWN = ("-run-with", "async-teardown=on")
@@ -33,6 +35,7 @@ class Point:
     """One guest of a sweep.
 
     devices: NICs assigned by VFIO (type1)
+    boxed:   its QEMU runs in a container with a memory limit
     load:    frames flow both ways, as in every other case: the far end sees the pause, too
     cost:    its updates are done with and without witnesses in turns, by cpr-exec
     """
@@ -42,13 +45,15 @@ class Point:
     prealloc: str = "off"
     devices: int = 1
     async_teardown: bool = False
+    boxed: bool = False
     load: bool = False
     cost: bool = False
 
     def __str__(self) -> str:
         words = f"{self.memory_mib}m-{self.page}-prealloc-{self.prealloc}-{self.devices}dev"
-        options = {"-async": self.async_teardown, "-load": self.load, "-cost": self.cost}
-        return words + "".join(option for option, chosen in options.items() if chosen)
+        options = {"-async": self.async_teardown, "-boxed": self.boxed, "-load": self.load}
+        chosen = "".join(option for option, wanted in options.items() if wanted)
+        return words + chosen + ("-cost" if self.cost else "")
 
     @classmethod
     def parse(cls, name: str) -> "Point":
@@ -60,7 +65,7 @@ class Point:
         if (m := _NAME.fullmatch(name)) is None:
             raise LabUsageError(f"{name!r} is no point: one looks like {cls(512)}")
         page: Page = next(p for p in PAGES if p == m[2])
-        return cls(int(m[1]), page, m[3], int(m[4]), *map(bool, m.group(5, 6, 7)))
+        return cls(int(m[1]), page, m[3], int(m[4]), *map(bool, m.group(5, 6, 7, 8)))
 
     @property
     def memory(self) -> Memory:
@@ -84,9 +89,11 @@ class Point:
 class Sweep:
     """What is varied: from the base (the middle of `ram_mib`, the first of all others) one thing at a time.
 
-    Memory is varied with the first and with the last of `prealloc`; a load with one device.
+    Memory is varied with the first and with the last of `prealloc`, and with the last by all pages; a load
+    with one device.
 
     product: every combination instead
+    boxed:   the base in a container too
     load:    the base under DMA load too
     cost:    the recorder's own cost too
     """
@@ -97,6 +104,7 @@ class Sweep:
     devices: Sequence[int] = (1, 0, 2)
     async_teardown: Sequence[bool] = (False, True)
     product: bool = False
+    boxed: bool = True
     load: bool = True
     cost: bool = True
 
@@ -105,10 +113,13 @@ class Sweep:
         base = Point(self.ram_mib[len(self.ram_mib) // 2], self.pages[0], self.prealloc[0], self.devices[0])
         base = replace(base, async_teardown=self.async_teardown[0])
         found = self._all() if self.product else self._star(base)
-        loaded = [replace(base, devices=1, load=True)] if self.load else []
-        return list(
-            dict.fromkeys([*found, *loaded, *([replace(base, devices=0, cost=True)] if self.cost else [])])
-        )
+        if self.boxed:
+            found.append(replace(base, boxed=True))
+        if self.load:
+            found.append(replace(base, devices=1, load=True))
+        if self.cost:
+            found.append(replace(base, devices=0, cost=True))
+        return list(dict.fromkeys(found))
 
     def _all(self) -> list[Point]:
         return [
@@ -125,6 +136,11 @@ class Sweep:
             *(
                 replace(base, memory_mib=ram, prealloc=prealloc)
                 for prealloc in (self.prealloc[0], self.prealloc[-1])
+                for ram in self.ram_mib
+            ),
+            *(
+                replace(base, memory_mib=ram, page=page, prealloc=self.prealloc[-1])
+                for page in self.pages[1:]
                 for ram in self.ram_mib
             ),
             *(replace(base, page=page) for page in self.pages),

@@ -1,7 +1,7 @@
 """Samples out of a run record: one for each update of a sweep. Read again, they are the same."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.checkers.host_clock import standstill
@@ -36,6 +36,7 @@ class Sample:
     phases:      in seconds, those that are known
     still_s:     for how long the guest's clock stood still
     yardstick_s: what a fixed piece of work took on the bench host right before; None if nobody looked
+    effort:      thread of the host agent -> its share of one processor of the bench host meanwhile
     """
 
     point: Point
@@ -49,6 +50,7 @@ class Sample:
     phases: Mapping[str, float]
     still_s: float | None
     yardstick_s: float | None = None
+    effort: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def timed(self) -> bool:
@@ -112,10 +114,26 @@ def _sample(timeline: Timeline, update: Update, point: Point, told: Event) -> Sa
         },
         phases=known(phases(timeline, update)) if gap else {},
         still_s=still[0] if still else None,
+        effort=_effort(timeline, update),
         yardstick_s=int(told.data["yardstick_ns"]) / 1e9 if "yardstick_ns" in told.data else None,
+    )
+
+
+def _effort(timeline: Timeline, update: Update) -> dict[str, float]:
+    told = timeline.of("agent.effort", update=update.number)
+    return (
+        {name: ns / told[0].data["window_ns"] for name, ns in told[0].data["threads"].items()} if told else {}
     )
 
 
 def select(samples: Iterable[Sample], point: Point, mode: str) -> list[Sample]:
     """Those of one point and mode whose phases can be known, but for the first of the guest."""
     return [s for s in samples if (s.point, s.mode, s.first) == (point, mode, False) and s.timed]
+
+
+def by_point(samples: Iterable[Sample]) -> dict[Point, list[Sample]]:
+    """The same, a list for each point."""
+    found: dict[Point, list[Sample]] = {}
+    for sample in samples:
+        found.setdefault(sample.point, []).append(sample)
+    return found

@@ -4,10 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.float64]
 
 BOOTSTRAPS = 2000
 SEED = 1
 CONFIDENCE = 0.95
+PAIRS_AT_ONCE = 1 << 20
+"""A large sweep's pairs, all at once, would be gigabytes."""
 FEWEST = 3
 """An interval out of fewer values would look sure of what nobody knows."""
 METHOD = (
@@ -67,12 +72,8 @@ class Slope:
 
 def theil_sen(x: Sequence[float], y: Sequence[float]) -> float | None:
     """The median slope of all pairs that differ in x; None if none does."""
-    xs, ys = np.asarray(x, float), np.asarray(y, float)
-    one, other = np.triu_indices(len(xs), 1)
-    apart = xs[one] != xs[other]
-    if not apart.any():
-        return None
-    return float(np.median((ys[other] - ys[one])[apart] / (xs[other] - xs[one])[apart]))
+    found = _theil_sens(np.asarray(x, float), np.asarray([y], float))
+    return None if found is None else float(found[0])
 
 
 def slope(groups: Sequence[tuple[float, Sequence[float]]]) -> Slope | None:
@@ -82,13 +83,24 @@ def slope(groups: Sequence[tuple[float, Sequence[float]]]) -> Slope | None:
     if found is None:
         return None
     random = np.random.default_rng(SEED)
-    drawn = [
-        theil_sen(*_flat([(x, list(random.choice(values, len(values)))) for x, values in full]))
-        for _ in range(BOOTSTRAPS)
-    ]
+    drawn = np.hstack([random.choice(values, (BOOTSTRAPS, len(values))) for _, values in full])
+    slopes = _theil_sens(np.asarray(_flat(full)[0]), drawn)
     tail = 100 * (1 - CONFIDENCE) / 2
-    low, high = np.percentile([d for d in drawn if d is not None], [tail, 100 - tail])
-    return Slope(found, float(low), float(high), sum(len(values) for _, values in full))
+    low, high = np.percentile(slopes, [tail, 100 - tail]) if slopes is not None else (found, found)
+    return Slope(found, float(low), float(high), drawn.shape[1])
+
+
+def _theil_sens(x: Numbers, draws: Numbers) -> Numbers | None:
+    """For each row of `draws`, values at `x`, the median slope of all pairs that differ in x."""
+    one, other = np.triu_indices(len(x), 1)
+    apart = x[one] != x[other]
+    if not apart.any():
+        return None
+    one, other = one[apart], other[apart]
+    run = x[other] - x[one]
+    at_once = max(1, PAIRS_AT_ONCE // len(run))
+    parts = (draws[start : start + at_once] for start in range(0, len(draws), at_once))
+    return np.hstack([np.median((part[:, other] - part[:, one]) / run, axis=1) for part in parts])
 
 
 def ratio(one: Sequence[float], other: Sequence[float]) -> tuple[float, float, float] | None:

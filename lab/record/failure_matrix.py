@@ -27,7 +27,7 @@ _CONTRADICTED = re.compile(r"(\w+); the table says \w+")
 
 
 @dataclass(frozen=True)
-class Answer:
+class Cell:
     """One question about one failure.
 
     word:     what was seen; "unknown" if that could not be told
@@ -72,11 +72,11 @@ class Line:
     backend: str
     mode: str
     said: Sequence[str]
-    answers: Sequence[Answer]
+    cells: Sequence[Cell]
 
     def as_json(self) -> dict[str, Any]:
-        kinds = [asdict(answer) | {"kind": answer.kind} for answer in self.answers]
-        return asdict(self) | {"answers": kinds}
+        kinds = [asdict(cell) | {"kind": cell.kind} for cell in self.cells]
+        return asdict(self) | {"cells": kinds}
 
 
 def matrix(run: Path) -> list[Line]:
@@ -90,16 +90,16 @@ def matrix(run: Path) -> list[Line]:
 def _lines(folder: Path, case: Mapping[str, Any]) -> Iterator[Line]:
     try:
         judged = [(row, _claim(row)) for row in read_verdicts(folder)]
-        answers: dict[str, list[Answer]] = {}
+        cells: dict[str, list[Cell]] = {}
         for row, claim in judged:
             if claim is not None:
-                answers.setdefault(claim.failure, []).append(_answer(row, claim))
-        timeline = Timeline.load(folder / "timeline.jsonl") if answers else Timeline(())
+                cells.setdefault(claim.failure, []).append(_cell(row, claim))
+        timeline = Timeline.load(folder / "timeline.jsonl") if cells else Timeline(())
     except (LabUsageError, OSError, ValueError):
         return
     name = str(case.get("nodeid", "")).split("::")[-1]
-    for failure, answered in answers.items():
-        yield _line(timeline, failure, name, answered)
+    for failure, ours in cells.items():
+        yield _line(timeline, failure, name, ours)
 
 
 def _claim(row: Recorded) -> FailureAnswer | None:
@@ -110,11 +110,11 @@ def _claim(row: Recorded) -> FailureAnswer | None:
     return checker
 
 
-def _answer(row: Recorded, claim: FailureAnswer) -> Answer:
+def _cell(row: Recorded, claim: FailureAnswer) -> Cell:
     outcome, summary = str(row.verdict.outcome), row.verdict.summary
     contradicted = _CONTRADICTED.search(summary) if outcome == "FAIL" else None
     word = contradicted[1] if contradicted else claim.expected
-    return Answer(
+    return Cell(
         claim.question,
         "unknown" if outcome == "UNKNOWN" else word,
         claim.promised or claim.expected,
@@ -124,7 +124,7 @@ def _answer(row: Recorded, claim: FailureAnswer) -> Answer:
     )
 
 
-def _line(timeline: Timeline, failure: str, case: str, answers: Sequence[Answer]) -> Line:
+def _line(timeline: Timeline, failure: str, case: str, cells: Sequence[Cell]) -> Line:
     begun = timeline.of("failure.begin", failure=failure)
     first = begun[-1].index if begun else len(timeline.events)
     ends = [e.index for e in timeline.of("failure.end", failure=failure) if e.index > first]
@@ -141,7 +141,7 @@ def _line(timeline: Timeline, failure: str, case: str, answers: Sequence[Answer]
         str(parameters[0].get("backend", "?")) if parameters else "?",
         modes[0] if modes else "?",
         tuple(_said(inside)),
-        tuple(answers),
+        tuple(cells),
     )
 
 

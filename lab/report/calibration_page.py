@@ -61,7 +61,9 @@ def who_caught(found: Calibration, written: Mapping[str, Any]) -> str:
         ("left out, for they may harm a real bench", written["left_out"]),
     ]
     told = "".join(
-        f"<p>{len(names)} faults {what}: {html.escape(', '.join(names))}</p>" for what, names in left if names
+        f"<p>faults {what} ({len(names)}): {html.escape(', '.join(names))}</p>"
+        for what, names in left
+        if names
     )
     return f"<table><tr>{heads}</tr>{rows}</table><p>{html.escape(in_words(written['bound']))}</p>{told}"
 
@@ -76,7 +78,10 @@ def _caught(row: Row) -> str:
 
 def matrix(found: Calibration) -> str:
     """A table: a row a fault, a column a checker; what was asked for is in bold."""
-    heads = "".join(f'<th><span style="{_HEAD}">{html.escape(name)}</span></th>' for name in found.checkers)
+    heads = "".join(
+        f'<th style="vertical-align: bottom"><span style="{_HEAD}">{html.escape(name)}</span></th>'
+        for name in found.checkers
+    )
     rows = "".join(_row(row, found.checkers) for row in found.rows)
     return f"<table><tr><th>fault</th><th>caught</th>{heads}</tr>{rows}</table><p>{LEGEND}</p>"
 

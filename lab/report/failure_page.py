@@ -17,8 +17,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from lab.record.failure_matrix import KINDS, QUESTIONS, Answer, Line, matrix
+from lab.record.failure_matrix import KINDS, QUESTIONS, Cell, Line, matrix
 from lab.report.tables import attach, inline_png, page
+
+__all__ = ["Cell", "Line", "add_page", "draw", "matrix", "page_html", "remark"]
 
 TITLE = "What failed updates do to the guest"
 COLOURS = {
@@ -70,8 +72,8 @@ def draw(lines: Sequence[Line], folder: Path) -> list[Path]:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for y, line in enumerate(lines):
-        for answer in line.answers:
-            _square(axes, QUESTIONS.index(answer.question), y, answer)
+        for cell in line.cells:
+            _square(axes, QUESTIONS.index(cell.question), y, cell)
     axes.set_xlim(0, len(QUESTIONS))
     axes.set_ylim(len(lines), 0)
     axes.set_xticks([x + 0.5 for x in range(len(QUESTIONS))], list(QUESTIONS), fontsize=9)
@@ -99,28 +101,28 @@ def page_html(lines: Sequence[Line], files: Sequence[Path]) -> str:
     return f"{pictures}<p>{legend}</p>" + "".join(_section(line) for line in lines)
 
 
-def remark(answer: Answer) -> str:
+def remark(cell: Cell) -> str:
     """What a cell says below its word: what was promised, or expected, where it is another."""
-    if answer.kind == "defect":
-        return f"promised: {answer.promised}"
-    if answer.kind == "other":
-        return f"expected: {answer.expected}" if answer.word != answer.expected else "for another reason"
+    if cell.kind == "defect":
+        return f"promised: {cell.promised}"
+    if cell.kind == "other":
+        return f"expected: {cell.expected}" if cell.word != cell.expected else "for another reason"
     return ""
 
 
 def _there(lines: Sequence[Line]) -> Iterator[str]:
-    there = {answer.kind for line in lines for answer in line.answers}
+    there = {cell.kind for line in lines for cell in line.cells}
     return (kind for kind in KINDS if kind in there)
 
 
-def _square(axes: Axes, x: int, y: int, answer: Answer) -> None:
-    edge, width = ("#a00000", 2.0) if answer.kind == "other" else ("white", 1.0)
-    colour = COLOURS[answer.kind]
+def _square(axes: Axes, x: int, y: int, cell: Cell) -> None:
+    edge, width = ("#a00000", 2.0) if cell.kind == "other" else ("white", 1.0)
+    colour = COLOURS[cell.kind]
     axes.add_patch(
         Rectangle((x + 0.02, y + 0.05), 0.96, 0.9, facecolor=colour, edgecolor=edge, linewidth=width)
     )
-    below = remark(answer)
-    axes.text(x + 0.5, y + (0.36 if below else 0.5), answer.word, ha="center", va="center", fontsize=8)
+    below = remark(cell)
+    axes.text(x + 0.5, y + (0.36 if below else 0.5), cell.word, ha="center", va="center", fontsize=8)
     axes.text(x + 0.5, y + 0.75, below, ha="center", va="center", fontsize=6)
 
 
@@ -135,18 +137,18 @@ def _section(line: Line) -> str:
         f"<li>{html.escape(what)}: {html.escape(text)}</li>" for what, text in facts.items() if text
     )
     head = "".join(f'<th style="{CELL}">{name}</th>' for name in ("question", "promised", "seen", "how"))
-    body = "".join(_row(answer) for answer in line.answers)
+    body = "".join(_row(cell) for cell in line.cells)
     return f"<h3>{html.escape(line.failure)}</h3><ul>{told}</ul><table><tr>{head}</tr>{body}</table>"
 
 
-def _row(answer: Answer) -> str:
-    cells = (answer.question, answer.promised, answer.word, answer.summary)
-    colours = ("", "", f"background: {COLOURS[answer.kind]}; ", "")
+def _row(cell: Cell) -> str:
+    texts = (cell.question, cell.promised, cell.word, cell.summary)
+    colours = ("", "", f"background: {COLOURS[cell.kind]}; ", "")
     return (
         "<tr>"
         + "".join(
-            f'<td style="{colour}{CELL}">{html.escape(cell)}</td>'
-            for cell, colour in zip(cells, colours, strict=True)
+            f'<td style="{colour}{CELL}">{html.escape(text)}</td>'
+            for text, colour in zip(texts, colours, strict=True)
         )
         + "</tr>"
     )

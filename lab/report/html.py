@@ -12,7 +12,7 @@ from typing import Any
 
 from lab.calibration.certificate import in_words
 from lab.errors import BenchError, LabUsageError
-from lab.report import allure_config, allure_tool, failure_page, preflight_page
+from lab.report import allure_config, allure_tool, failure_page, matrices_page, preflight_page
 from lab.report.case_folder import CaseFolder
 from lab.report.chardev_page import add_page as add_chardevs
 from lab.report.labels import short_version
@@ -41,6 +41,7 @@ def write_report(run: Path) -> Path:
     failure_page.add_page(run)
     allure = allure_tool.ensure()
     add_chardevs(run)
+    matrices_page.add_page(run)
     config, output = _prepare(run, results), run / "report"
     partial = run / "report.partial"
     shutil.rmtree(partial, ignore_errors=True)

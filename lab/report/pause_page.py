@@ -47,15 +47,23 @@ def _attach(results: Path, name: str, path: Path) -> dict[str, str]:
 
 
 def _html(said: dict[str, Any], plots: Sequence[Path]) -> str:
-    parts = [f"<li>{html.escape(line)}</li>" for line in said["answers"]]
+    parts = [_answer(one) for one in said["answers"]]
     pictures = [_inline(path) for path in plots if path.suffix == ".png"]
     rows = [_row(row) for row in said["rows"]]
     heads = ("point", "mode", "n", "pause, ms", "middle half", "phases, ms")
     head = "".join(f"<th>{name}</th>" for name in heads)
     return (
-        f"<ul>{''.join(parts)}</ul><p>{html.escape(said['limits'])}</p>{''.join(pictures)}"
+        f"{''.join(parts)}<p>{html.escape(said['limits'])}</p>{''.join(pictures)}"
         f"<p>{html.escape(said['method'])}</p><table><tr>{head}</tr>{''.join(rows)}</table>"
     )
+
+
+def _answer(one: dict[str, Any]) -> str:
+    """A question, its sentences, and what they say of hardware."""
+    says = "".join(f"<li>{html.escape(line)}</li>" for line in one["says"])
+    says = says or f"<li>not measured; <code>cprlab pause {html.escape(one['how'])}</code></li>"
+    limits = f"<p><em>On hardware: {html.escape(one['hardware'])}.</em></p>" if one["hardware"] else ""
+    return f"<h4>{html.escape(one['question'])}</h4><ul>{says}</ul>{limits}"
 
 
 def _row(row: dict[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import matplotlib
@@ -11,11 +12,20 @@ from matplotlib.figure import Figure
 
 from lab.pause.analysis import Analysis, Row
 
-WHOLE = ("stop", "save", "exec", "start", "realise", "load", "resume")
-COLOURS = dict(
-    zip(WHOLE, ("#57606a", "#0969da", "#cf222e", "#bf8700", "#e6b94c", "#1a7f37", "#8250df"), strict=True)
-)
-BARS = "median; the bars hold the middle half; n is above them; this machine was shared with other work"
+COLOURS = {
+    "suspend": "#8c959f",
+    "stop": "#57606a",
+    "save": "#0969da",
+    "exec": "#cf222e",
+    "quit": "#ff8182",
+    "start": "#bf8700",
+    "realise": "#e6b94c",
+    "load": "#1a7f37",
+    "resume": "#8250df",
+    "wake": "#d8b9ff",
+}
+"""In the order in which the phases follow each other, in whichever mode has them."""
+BARS = "medians; whiskers hold the middle half; n stands beside them"
 
 
 def draw(found: Analysis, folder: Path) -> list[Path]:
@@ -23,7 +33,8 @@ def draw(found: Analysis, folder: Path) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     plots: dict[str, Callable[[Axes, Analysis], bool]] = {
         "pause-by-memory": _by_memory,
-        "phases": _phases,
+        "phases": partial(_phases, slept=False),
+        "phases-of-reboot": partial(_phases, slept=True),
         "teardown": _teardown,
     }
     files: list[Path] = []
@@ -32,7 +43,6 @@ def draw(found: Analysis, folder: Path) -> list[Path]:
         FigureCanvasAgg(figure)
         axes = figure.add_subplot()
         if plot(axes, found):
-            figure.supxlabel(BARS, fontsize=7, color="#57606a")
             files += _save(figure, folder / name)
     return files
 
@@ -48,12 +58,14 @@ def _save(figure: Figure, path: Path) -> list[Path]:
 def _by_memory(axes: Axes, found: Analysis) -> bool:
     lines: dict[str, list[Row]] = {}
     for row in found.rows:
-        if row.point.cost or row.point.async_teardown or row.point.load:
+        of = row.point
+        if of.cost or of.async_teardown or of.load or of.boxed or "quit" in row.phases:
             continue
         like = replace(row.point, memory_mib=0)
         words = f"{row.mode}, pages {like.page}, prealloc {like.prealloc}, {like.devices} NIC"
         lines.setdefault(words, []).append(row)
-    for words, rows in lines.items():
+    several = {words: rows for words, rows in lines.items() if len(rows) > 1}
+    for words, rows in (several or lines).items():
         rows.sort(key=lambda row: row.point.memory_mib)
         x = [row.point.memory_mib for row in rows]
         style = "-" if "exec" in words else "--"
@@ -64,22 +76,26 @@ def _by_memory(axes: Axes, found: Analysis) -> bool:
             axes.annotate(f" {row.pause.n}", (row.point.memory_mib, _ms(row)), fontsize=6)
     axes.set(title="pause by the bench host's kernel", xlabel="guest memory, MiB", ylabel="ms")
     axes.set_ylim(bottom=0)
-    axes.legend(fontsize=6)
+    _legend(axes, 2)
     return bool(lines)
 
 
-def _phases(axes: Axes, found: Analysis) -> bool:
-    rows = [row for row in found.rows if row.phases and not row.point.cost]
+def _phases(axes: Axes, found: Analysis, slept: bool) -> bool:
+    """Of modes by which the guest sleeps, which takes far longer, or of the others."""
+    rows = [r for r in found.rows if r.phases and not r.point.cost and ("quit" in r.phases) == slept]
     names = [f"{row.point} {row.mode} (n={row.pause.n})" for row in rows]
     left = [0.0] * len(rows)
-    for phase in WHOLE:
+    for phase in COLOURS:
         widths = [1000 * row.phase_s(phase) for row in rows]
+        if not any(widths):
+            continue
         axes.barh(names, widths, left=left, color=COLOURS[phase], label=phase)
         left = [at + width for at, width in zip(left, widths, strict=True)]
     axes.invert_yaxis()
     axes.tick_params(axis="y", labelsize=6)
-    axes.set(title="phases of the pause, medians", xlabel="ms")
-    axes.legend(fontsize=7, ncols=len(WHOLE))
+    axes.set(title="phases of cpr-reboot" if slept else "phases of the pause", xlabel="ms")
+    _legend(axes, len(COLOURS))
+    _as_high_as(axes, len(rows))
     return bool(rows)
 
 
@@ -93,8 +109,22 @@ def _teardown(axes: Axes, found: Analysis) -> bool:
     axes.invert_yaxis()
     axes.tick_params(axis="y", labelsize=6)
     axes.set(title="teardown within the pause of cpr-exec, with and without async-teardown", xlabel="ms")
-    axes.legend(fontsize=7)
+    _legend(axes, 2)
+    _as_high_as(axes, len(rows))
     return bool(rows)
+
+
+def _legend(axes: Axes, columns: int) -> None:
+    """Below, where it hides nothing."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles and isinstance(axes.figure, Figure):
+        words = {"title": BARS, "title_fontsize": 7, "fontsize": 7, "ncols": columns}
+        axes.figure.legend(handles, labels, loc="outside lower center", **words)
+
+
+def _as_high_as(axes: Axes, bars: int) -> None:
+    if isinstance(axes.figure, Figure):
+        axes.figure.set_figheight(2.2 + 0.17 * bars)
 
 
 def _ms(row: Row) -> float:

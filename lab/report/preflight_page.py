@@ -47,13 +47,24 @@ class Line:
 
 def matrix(run: Path) -> list[Line]:
     """Every finding with what this run shows of it; nothing for a run without cases of preflight."""
-    try:
-        cases = json.loads((run / "run.json").read_text(encoding="utf-8")).get("cases", [])
-    except (OSError, ValueError):
-        return []
-    if not any(str(case.get("nodeid", "")).startswith(ASKED) for case in cases):
-        return []
+    asked = any(str(case.get("nodeid", "")).startswith(ASKED) for case in _cases(run))
+    return every_finding(run) if asked else []
+
+
+def every_finding(run: Path) -> list[Line]:
+    """The same of any run."""
+    cases = _cases(run)
     return [line for rule in RULES for line in _lines(run, rule, cases)]
+
+
+def _cases(run: Path) -> Sequence[Mapping[str, Any]]:
+    try:
+        cases: Sequence[Mapping[str, Any]] = json.loads((run / "run.json").read_text(encoding="utf-8"))[
+            "cases"
+        ]
+    except (OSError, ValueError, KeyError):
+        return []
+    return cases
 
 
 def _lines(run: Path, rule: Rule, cases: Sequence[Mapping[str, Any]]) -> Iterator[Line]:

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,8 @@ from lab.interrupts import heed
 from lab.report.allure_case import show_attempts
 from lab.report.case_folder import CaseFolder
 from lab.report.second_chance import SecondChance
-from lab.run_record import Attempt, CaseResult, RunRecord, Status, new_run_id
+from lab.report.selection import Selection
+from lab.run_record import INTERRUPTED, Attempt, CaseResult, RunRecord, Status, new_run_id
 from lab.verdict import worst
 
 _RUN: "pytest.StashKey[Run]" = pytest.StashKey()
@@ -40,6 +42,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="N",
         help="how often a case is tried whose bench fails before an update (default: what the target says)",
     )
+    group.addoption("--cprlab-resume", action="store_true", help="go on with the run in --cprlab-run")
+    group.addoption("--cprlab-again", action="store_true", help="when going on: UNKNOWN cases, too")
+    group.addoption("--cprlab-suite", metavar="NAME", help="of the cases, those of a suite of lab/suites.py")
+    group.addoption(
+        "--cprlab-minutes", type=float, metavar="N", help="begin no case later than N minutes after the start"
+    )
     group.addoption(
         "--cprlab-progress-fd", type=int, metavar="N", help="descriptor for progress as JSON lines"
     )
@@ -52,8 +60,14 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     heed()
     folder = Path(asked or Path(config.getoption("--cprlab-runs-dir")) / new_run_id()).absolute()
+    unknown = bool(config.getoption("--cprlab-again"))
+    begin = (
+        partial(RunRecord.resume, unknown=unknown)
+        if config.getoption("--cprlab-resume")
+        else RunRecord.create
+    )
     try:
-        record = RunRecord.create(folder, sys.argv)
+        record = begin(folder, sys.argv)
     except LabUsageError as error:
         raise pytest.UsageError(str(error)) from error
     for option, value in (("allure_report_dir", record.allure_results), ("xmlpath", record.junit)):
@@ -62,6 +76,9 @@ def pytest_configure(config: pytest.Config) -> None:
     run = Run(record, config.getoption("--cprlab-progress-fd"))
     config.stash[_RUN] = run
     config.pluginmanager.register(run, "cprlab-run")
+    suite, minutes = config.getoption("--cprlab-suite"), config.getoption("--cprlab-minutes")
+    record.note(suite=suite)
+    config.pluginmanager.register(Selection(record, suite, minutes), "cprlab-selection")
     config.pluginmanager.register(SecondChance(record.folder_of, run.set_aside), "cprlab-second-chance")
 
 
@@ -81,15 +98,16 @@ class Run:
         self._status: Status = "passed"
         self._reason = ""
         self._running: str | None = None
-        self._aside: dict[str, list[Attempt]] = {}
+        self._aside = record.attempts
         self._repeated = False
-        self.why_interrupted = "interrupted"
+        self.why_interrupted = INTERRUPTED
         """What is said of a case that is cut short; whoever cuts it short may know better."""
         if progress_fd is not None:
             threading.Thread(target=_follow_reader, args=(progress_fd,), daemon=True).start()
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        self._tell("collected", cases=[item.nodeid for item in session.items])
+        done = sorted(self.record.done)
+        self._tell("collected", cases=[item.nodeid for item in session.items], done=done)
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self._seconds, self._status, self._reason = 0.0, "passed", ""

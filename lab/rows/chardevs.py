@@ -47,7 +47,9 @@ class ChardevGuest:
 
 BOTH_MODES = (EXEC, TRANSFER)
 
-# few a guest: each stream costs its processor, and on an emulated bench host there is little of that
+# few a guest: each stream costs its processor, and on an emulated bench host there is little of that.
+# No mux with virtio-serial: the mux garbles what its front-end does not take at once (11.1.3: 21 lines came
+# twice), which is no matter of updates (inferred: 32 bytes of a ring are written over, chardev/char-mux.c)
 MATRIX = (
     ChardevGuest(
         "several",
@@ -66,15 +68,19 @@ MATRIX = (
     ),
     # a machine has four serial ports, the console has one
     ChardevGuest("serial", (("inherited", ISA), ("mux", ISA)), BOTH_MODES),
-    ChardevGuest("serial-1", (("stdio", V), ("tcp-server", ISA), ("udp", ISA), ("pipe", ISA))),
-    ChardevGuest("serial-2", (("file", ISA), ("file-append", ISA), ("ringbuf", ISA), ("tcp-server", "qmp"))),
-    ChardevGuest("serial-3", (("pty", ISA), ("socket-client", ISA), ("reconnecting", ISA))),
-    ChardevGuest("serial-4", (("stdio", ISA), ("socket-server", ISA))),
+    ChardevGuest("serial-1", (("stdio", V), ("udp", ISA), ("pipe", ISA)), BOTH_MODES),
+    ChardevGuest("serial-2", (("file", ISA), ("file-append", ISA), ("ringbuf", ISA)), BOTH_MODES),
+    ChardevGuest("serial-3", (("pty", ISA), ("socket-client", ISA), ("reconnecting", ISA)), BOTH_MODES),
+    ChardevGuest("serial-4", (("stdio", ISA), ("socket-server", ISA)), BOTH_MODES),
+    ChardevGuest("serial-5", (("tcp-server", ISA), ("tcp-server", "qmp"))),
     # both QEMUs want the port at once
     ChardevGuest("tcp", (("tcp-server", V),), (TRANSFER,), no="Address already in use"),
     ChardevGuest("gdbstub", (("socket-server", "gdbstub"),), BOTH_MODES),
     ChardevGuest("pty-path", (("pty-path", V),), lost="Failed to create PTY symlink: File exists"),
     ChardevGuest("client-once", (("client-once", V),), lost="client-once.virtio-serial': No such file"),
+    # new QEMU ends before anything is handed over
+    ChardevGuest("pty-path-there", (("pty-path", V),), (TRANSFER,), no="Failed to create PTY symlink: File"),
+    ChardevGuest("client-gone", (("client-once", V),), (TRANSFER,), no="Failed to connect to"),
 )
 
 ALL_LOSE = (
@@ -101,9 +107,17 @@ EXPECTED: Mapping[str, Mapping[str, Mapping[Pair, str]]] = {
         TRANSFER: {
             **dict.fromkeys(ALL_LOSE, "C"),
             **{("inherited", V): "C", ("inherited", ISA): "C", ("mux", ISA): "C"},
-            ("tcp-server", V): "refused",
+            **{
+                ("mux", V): "C",
+                ("stdio", V): "C",
+                ("stdio", ISA): "C",
+                ("file", ISA): "C",
+                ("ringbuf", ISA): "C",
+            },
+            **{("tcp-server", V): "refused", ("pty-path", V): "refused", ("client-once", V): "refused"},
             # what both processes have by one name is kept
             **{("file-append", V): "A", ("pipe", V): "A", ("udp", V): "A"},
+            **{("file-append", ISA): "A", ("pipe", ISA): "C", ("udp", ISA): "C"},
             ("socket-server", "gdbstub"): "B",
         },
     },

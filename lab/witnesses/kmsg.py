@@ -20,6 +20,9 @@ def kmsg(agent: HostAgent, recorder: Recorder) -> Iterator[None]:
 
 
 def prove_awake(agent: HostAgent, recorder: Recorder) -> None:
-    """Have `witness.blind` recorded if the log was not read until now: a reader that died says nothing."""
+    """Have `witness.blind` recorded if the log was not read until now: a reader that died says nothing.
+
+    The same of what QEMU prints.
+    """
     with blind_if_refused(recorder, "kmsg-host"):
         agent.link.call("prove_awake")

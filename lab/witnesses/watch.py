@@ -26,6 +26,8 @@ from lab.witnesses.trace import trace
 
 LINES_HZ = 50.0
 """So many numbered lines a second go over each chardev, each way."""
+BEHIND_S = 20.0
+"""A guest on a busy machine was 9 s behind with the lines of its chardevs."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +100,7 @@ class Watch:
     def briefly(self, number: int) -> Iterator[None]:
         """As `update`, but for what every update is asked: interrupts and chardevs alone."""
         yield
-        self.report_streams(update=number, drain=False)
+        self.report_streams(update=number, drain=False, wait_s=BEHIND_S)
         self._interrupts("after", number)
 
     @contextmanager
@@ -122,9 +124,9 @@ class Watch:
             sync(self.recorder, source, link.call)
         sync(self.recorder, "host-wall", self.agent.link.call, "wall_clock")
 
-    def report_streams(self, *, update: int, drain: bool) -> None:
+    def report_streams(self, *, update: int, drain: bool, wait_s: float = 5.0) -> None:
         for stream in self.streams:
-            stream.report(update=update, drain=drain)
+            stream.report(update=update, drain=drain, wait_s=wait_s)
         self.connections.report(update=update, drain=drain)
 
     def last_words(self) -> None:

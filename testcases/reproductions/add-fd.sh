@@ -5,6 +5,10 @@
 # Expected: new QEMU has the descriptor set, or the update is refused with a reason.
 # Came: blocked-reasons is empty and `migrate` is accepted; old QEMU keeps a duplicate of the descriptor in its set
 #   and closes the one that it inherited, so its number means nothing in new QEMU, which ends.
+# Cause: parse_add_fd() (system/vl.c:608) refuses a number that is no open descriptor, or one with FD_CLOEXEC; the
+#   duplicate in the set was made with F_DUPFD_CLOEXEC, and CPR does not hand sets over.
+# Fix (inferred): save each descriptor of a set by cpr_save_fd() and find it by cpr_find_fd() in parse_add_fd(); until
+#   then a blocker for cpr-exec (migrate_add_blocker_modes()) where there is a set.
 # Usage: add-fd.sh    (root for /dev/kvm)
 . "$(dirname "$0")/common.sh"
 

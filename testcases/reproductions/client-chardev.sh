@@ -5,6 +5,9 @@
 # Expected: the connection is kept ("chardev descriptors remain open and connected"); or the update is refused.
 # Came: blocked-reasons is empty and `migrate` is accepted; the descriptor is closed by the exec, and new QEMU connects
 #   again. Who listened once (`nc -l`) does not listen any more: new QEMU ends. With reconnect-ms= it lives.
+# Cause: qmp_chardev_open_socket_client() connects anew in new QEMU; unix_connect_saddr() (util/qemu-sockets.c:1094) fails,
+#   and without reconnect-ms= that ends QEMU. CPR hands over no descriptor of a chardev.
+# Fix (inferred): hand the connection's descriptor over (cpr_save_fd()), as the proposal's chardev patches meant to.
 # Usage: client-chardev.sh    (root for /dev/kvm)
 . "$(dirname "$0")/common.sh"
 

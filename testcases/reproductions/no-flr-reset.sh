@@ -9,11 +9,13 @@
 #   SIGBUS; a guest that makes it gets "kvm run failed Bad address". A guest with a driver had 0507, so its
 #   DMA ends, too. If two such functions of one slot are in the guest, both are really reset ("reset done" in
 #   the host's kernel log).
-# Cause: the trace says that vfio_device_reset_handler() runs in new QEMU before any state is loaded, does a
-#   "multi" hot reset, and that COMMAND is written in there; vfio_pci_reset() does nothing, as it should.
-# Likely (from upstream's source of late 2025): vfio_pci_compute_needs_reset() asks for it if !reset_works, or
-#   without FLR but with a PM reset; vfio_pci_pre_reset() clears the bits; a function that is alone is not
-#   reset then, and nothing gives the bits back. vfio_pci_reset() heeds cpr_is_incoming(), the handler not.
+# Cause: the trace says that vfio_device_reset_handler() (hw/vfio/device.c) runs in new QEMU before any state is
+#   loaded, does a "multi" hot reset, and that COMMAND is written in there; vfio_pci_reset() does nothing, as it should.
+#   By upstream's source vfio_pci_compute_needs_reset() asks for it if !reset_works, or without FLR but with a PM
+#   reset; vfio_pci_pre_reset() clears the bits; a function that is alone is not reset then, and nothing gives the bits
+#   back. vfio_pci_reset() heeds cpr_is_incoming(), the handler does not.
+# Fix: the handler must do nothing if cpr_is_incoming(). Tried below, in a copy of the binary whose handler does nothing
+#   at all, as new QEMU.
 # Usage: no-flr-reset.sh BDF    (root; a PCI function with a memory BAR that nobody uses, alone in its IOMMU
 #   group; one with FLR is lost only where the script switches its resets off)
 . "$(dirname "$0")/common.sh"
@@ -44,7 +46,7 @@ look() {
     printf '%s: COMMAND %s; read of a BAR: %s\n' "$1" "$register" "$(printf %s "${read#?}" | sed 's/\\r.*//')"
 }
 
-lost=''
+lost='' next=$QEMU
 # try BACKEND METHODS: update once, with these resets
 try() {
     echo "$1, resets: ${2:-none}"
@@ -60,7 +62,7 @@ try() {
     done
     look before
     # shellcheck disable=SC2086
-    qmp update "$QEMU" $MACHINE $device $TRACE -incoming file:vm.state | tee update.log
+    qmp update "$next" $MACHINE $device $TRACE -incoming file:vm.state | tee update.log
     grep -q '^afterwards: QEMU is running' update.log || { end && untried "the update failed"; }
     kept=yes
     decodes || kept=no
@@ -76,6 +78,17 @@ for backend in type1 iommufd; do
     try $backend "$methods"
     try $backend ''
 done
+
+# vfio_device_reset_handler(): ret
+if mended 81c5c4 8b c3; then
+    broken=$lost lost='' next=$work/mended
+    for backend in type1 iommufd; do
+        echo "with the fix:"
+        try $backend ''
+    done
+    echo "with the fix memory decoding is lost:${lost:- never}"
+    lost=$broken
+fi
 
 [ -n "$lost" ] || absent "memory decoding is on after all updates"
 present "memory decoding lost:$lost"

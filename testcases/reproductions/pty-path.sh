@@ -5,6 +5,9 @@
 # Expected: new QEMU makes the link anew; or the update is refused with a reason.
 # Came: blocked-reasons is empty and `migrate` is accepted. Old QEMU removes its link only when it ends by itself,
 #   which over an exec it never does; new QEMU finds it, and ends.
+# Cause: pty_chr_open() (chardev/char-pty.c:368) makes the link by symlink(), which fails if there is one; who removes
+#   it, char_pty_finalize(), does not run before an exec.
+# Fix (inferred): remove it first in pty_chr_open() when it is of an incoming CPR (cpr_is_incoming()).
 # Mended by: removing the link before new QEMU starts (tried below with a command that does it, then execs QEMU).
 # Usage: pty-path.sh    (root for /dev/kvm)
 . "$(dirname "$0")/common.sh"

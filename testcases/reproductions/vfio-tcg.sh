@@ -6,8 +6,11 @@
 # Expected: new QEMU runs the guest on, as with -accel kvm; or the update is refused with a reason.
 # Came: SIGSEGV right after `migrate`. So it is when the update's command names no program: QEMU does not
 #   come as far as the exec.
-# Likely cause (from upstream's source of late 2025): at MIG_EVENT_PRECOPY_SETUP vfio_cpr_set_msi_virq()
-#   takes the device's interrupts from KVM without a look at kvm_enabled(): kvm_vm_ioctl() of NULL.
+# Cause: vfio_cpr_pci_register_device() (hw/vfio/cpr.c:283) adds vfio_cpr_pci_notifier() without a look at
+#   kvm_enabled(): at MIG_EVENT_PRECOPY_SETUP vfio_cpr_set_msi_virq() (hw/vfio/cpr.c:227) takes the interrupts from
+#   kvm_state, which is NULL: kvm_vm_ioctl(). vfio_cpr_add_kvm_notifier() (hw/vfio/cpr.c:195) would then close a KVM
+#   that is not there, and remove the processors.
+# Fix: neither notifier if !kvm_enabled(). Tried below, in a copy of the binary that has neither.
 # Usage: vfio-tcg.sh BDF    (root; a PCI function with INTx that nobody uses, alone in its IOMMU group)
 . "$(dirname "$0")/common.sh"
 
@@ -18,11 +21,12 @@ has_pin "$1"
 TYPE1="-device vfio-pci,host=$1"
 IOMMUFD="-object iommufd,id=iommufd0 -device vfio-pci,host=$1,iommufd=iommufd0"
 
+program=$QEMU
 # run ACCEL DEVICE
 run() {
     echo "$1, $2:"
     # shellcheck disable=SC2086
-    start "$QEMU" -accel $1 ${MACHINE#-accel kvm} $2
+    start "$program" -accel $1 ${MACHINE#-accel kvm} $2
     qmp update
     end
 }
@@ -34,5 +38,14 @@ for device in "$TYPE1" "$IOMMUFD"; do
     run tcg "$device"
     [ "$status" != 139 ] || died=$((died + 1))
 done
+
+# vfio_cpr_pci_register_device(): ret; vfio_cpr_add_kvm_notifier(): for no mode
+if mended 81bc44 48 c3 81bc28 ba0c000000 ba00000000; then
+    echo "with the fix:"
+    program=./mended
+    run tcg "$TYPE1"
+    run tcg "$IOMMUFD"
+fi
+
 [ $died = 2 ] || absent "SIGSEGV in $died of 2 updates with -accel tcg"
 present "with -accel tcg QEMU died by SIGSEGV (139) with type1 and iommufd, not with -accel kvm"

@@ -6,9 +6,14 @@
 # Expected: VmPin of QEMU after the update as before it, 0 without the device. So it is without CAP_IPC_LOCK.
 # Came: 65792 kB before the update, 0 after it, 18446744073709485824 after the unplug; the pages stay pinned
 #   over the update (nr_foll_pin_acquired - nr_foll_pin_released, which is the whole host's), only the charge is lost.
-# Cause: iopt_pages_update_pinned() charges mm->pinned_vm in every account mode, but need_charge_update(),
-#   for IOMMU_IOAS_CHANGE_PROCESS, returns false for IOPT_PAGES_ACCOUNT_NONE, which is that of CAP_IPC_LOCK,
-#   and change_mm() changes source_mm all the same (drivers/iommu/iommufd/pages.c, ioas.c).
+# Cause (drivers/iommu/iommufd, lines of Linux 7.3.4): iopt_pages_update_pinned() (pages.c:1011) adds to mm->pinned_vm in
+#   every account mode (pages.c:1034). need_charge_update() (ioas.c:478), for IOMMU_IOAS_CHANGE_PROCESS, returns false
+#   for IOPT_PAGES_ACCOUNT_NONE (ioas.c:482), the mode of who has CAP_IPC_LOCK (pages.c:1393), so nothing is moved;
+#   change_mm() (ioas.c:621) makes the new mm the one to uncharge all the same: at the unplug pinned_vm of a mm is
+#   diminished that was never charged (pages.c:1036). The old mm goes with its charge when the exec lets it go.
+# Fix: in need_charge_update() IOPT_PAGES_ACCOUNT_NONE must be as IOPT_PAGES_ACCOUNT_MM, source_mm != current->mm: then
+#   charge_current() adds to the new mm's pinned_vm, which has no limit in that mode and cannot fail, and the loop at
+#   ioas.c:610 takes it from the old one. Not built.
 # Usage: vfio-vmpin.sh BDF    (root; a PCI function that nobody uses, alone in its IOMMU group)
 . "$(dirname "$0")/common.sh"
 

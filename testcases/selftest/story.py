@@ -1,5 +1,6 @@
 """A recording made by hand that can still be changed."""
 
+import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,13 @@ class Story:
         self.updates = updates
         self.events: list[tuple[float, str, dict[str, Any]]] = []
         self.tables: dict[str, dict[str, NDArray[Any]]] = {}
+
+    def copy(self) -> "Story":
+        """One that can be changed apart from this one; arrays are never changed in place."""
+        other = Story(self.updates)
+        other.events = pickle.loads(pickle.dumps(self.events))
+        other.tables = {name: dict(columns) for name, columns in self.tables.items()}
+        return other
 
     # -- telling
 

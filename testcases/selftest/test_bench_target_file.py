@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from lab.bench import prepared
 from lab.drivers import target_file
 from lab.errors import LabUsageError
 
@@ -31,7 +32,19 @@ def test_what_we_read_from_it() -> None:
     assert file.tools.qemu_new == "/usr/bin/qemu-system-x86_64"
 
 
+BMC = EXAMPLE.replace("# - RedfishBmc", "- RedfishBmc").replace(
+    "#                system", "                 system"
+)
+
 MISTAKES = {
+    "no password": (
+        BMC,
+        "password_file: ~/.config/cprlab/bmc-a,\n",
+        "\n",
+        "either password_env or password_file",
+    ),
+    "a password in the file": (BMC, "username: lab,", "username: lab, password: x,", "password: unknown key"),
+    "http": (BMC, "https://bmc", "http://bmc", "https://ADDRESS or https://ADDRESS:PORT was expected, not"),
     "unknown section": (VIRTUAL, "tools:", "tolls:", "tolls: unknown key"),
     "unknown option": (VIRTUAL, "guest_pause_s", "guest_pause", "options.limits.guest_pause: unknown key"),
     "wrong type": (VIRTUAL, "cpus: 2\n", "cpus: two\n", "cpus: must be a valid integer, not 'two'"),
@@ -135,3 +148,38 @@ def test_pytest_checks_the_file_before_labgrid_reads_it(tmp_path: Path) -> None:
     done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=TARGETS.parent)
     assert done.returncode == 4
     assert "tolls: unknown key" in done.stderr
+
+
+def test_a_password_in_a_url_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "bench.yaml"
+    path.write_text(BMC.replace("https://bmc", "https://lab:pa55@bmc"))
+    with pytest.raises(LabUsageError, match=r"RedfishBmc\.url: https://ADDRESS") as error:
+        target_file.load(path)
+    assert "pa55" not in str(error.value)
+
+
+POWER = {
+    "redfish": ("RedfishBmc", "BmcPowerDriver", "NetworkSerialPort", "SerialConsole"),
+    "ipmi": ("IpmiBmc", "BmcPowerDriver", "SerialConsole"),
+    "pdu": ("NetworkPowerPort", "NetworkPowerDriver"),
+}
+
+
+@pytest.mark.parametrize("kind", POWER)
+def test_each_way_of_power_in_the_example_makes_a_bench(kind: str, tmp_path: Path) -> None:
+    """What stands there as comments is a target that labgrid builds, too."""
+    text, seen = EXAMPLE, set()
+    lines = []
+    for line in text.splitlines():
+        name = line.strip().removeprefix("# - ").partition(":")[0]
+        wanted = name in POWER[kind] and name not in seen
+        if line.strip().startswith("#  ") and kind == "redfish":
+            line = line.replace("#", " ", 1)
+        lines.append(line.replace("# - ", "- ") if wanted else line)
+        seen |= {name} if wanted else set()
+    path = tmp_path / "bench.yaml"
+    path.write_text("\n".join(lines))
+    bench = prepared(path)
+    assert seen == set(POWER[kind])
+    assert bench.strategy.power is not None
+    assert (bench.console is not None) == ("SerialConsole" in POWER[kind])

@@ -291,6 +291,7 @@ def test_the_reports_page_shows_who_caught_what(tmp_path: Path) -> None:
     page = json.loads(told.read_text())
     assert page["status"] == "failed"
     assert all((run / "allure-results" / one["source"]).exists() for one in page["attachments"])
-    for says in ("dma: FAIL", "missed by", "1 faults still to be planted: melt", "harm a real bench: reset"):
+    for says in ("dma: FAIL", "missed by", "still to be planted (1): melt", "harm a real bench (1): reset"):
         assert says in page["descriptionHtml"], says
     assert "0 of 1 clean runs were not green: fewer than 95.0%" in page["descriptionHtml"]
+    assert in_words({"clean_runs": 0}).startswith("no clean run was done")

@@ -97,6 +97,12 @@ def line_lost(story: Story) -> Story:
     return story.change("chardev.report", {"update": 1, "chardev": "stream-fd"}, to_guest=ways)
 
 
+def behind(last_epoch: int, received: int) -> Callable[[Story], Story]:
+    """The guest has yet to take the last lines of one chardev."""
+    ways = {"sent": 150, "received": received, "lost": 10, "last_number": 140, "last_epoch": last_epoch}
+    return lambda s: s.change("chardev.report", {"update": 1, "chardev": "stream-fd"}, to_guest=ways)
+
+
 def paused(story: Story) -> Story:
     story.drop("guest.heartbeat", epoch=2)
     return story.add(EPOCH + 20, "qmp.reply", command="query-status", result={"status": "paused"})
@@ -152,6 +158,12 @@ TABLE = [
         row("nobody looked", UNKNOWN, "nobody looked", refused, lambda s: s.drop("host.interrupts")),
     ),
     ("chardevs", row("a line is lost", FAIL, "^lost; the table says held", refused, line_lost)),
+    ("chardevs", row("lines are on their way", PASS, "stream-fd held", refused, behind(2, 140))),
+    (
+        "chardevs",
+        row("all since are on their way", UNKNOWN, "10 lines had not come", refused, behind(1, 140)),
+    ),
+    ("chardevs", row("none came any more", FAIL, "^lost; the table says held", refused, behind(1, 0))),
     (
         "chardevs",
         row(

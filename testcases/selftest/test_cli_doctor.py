@@ -69,9 +69,18 @@ def test_a_host_in_words() -> None:
     ids=["as it should be", "group shared", "bare"],
 )
 def test_a_function_in_words(differs: dict[str, Any], says: str) -> None:
-    here, gone = function_checks(bench(), {"nic": FOUND | differs, "gpu": None})
+    here, gone = function_checks(bench(), {"nic": FOUND | differs, "gpu": None}, {"nic": []})
     assert says in here.found and here.ok
     assert gone == Check("a", "function gpu 0000:02:00.0", False, "no such function on this host")
+
+
+def test_a_function_that_would_not_be_bound_is_not_ok() -> None:
+    here, _ = function_checks(
+        bench(), {"nic": FOUND, "gpu": None}, {"nic": ["it is a bridge", "it is in use"]}
+    )
+    assert (
+        here == Check("a", "function nic 0000:01:00.0", False, "it is a bridge; it is in use") and here.needed
+    )
 
 
 def test_a_qemu_that_cannot_be_asked_is_a_failed_check_and_knows_nothing() -> None:

@@ -85,6 +85,22 @@ def test_it_is_kept_between_commands(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.partial"))
 
 
+def test_another_machine_of_that_name_is_another_host(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.happened("bench-a", Event.NOT_RESTORED, "held", "root@a:22 AAAA")
+    assert store.read("bench-a", "root@a:22 AAAA").state is QUARANTINED
+    assert store.read("bench-a").state is QUARANTINED
+    assert store.read("bench-a", "root@b:22 BBBB") == Health(machine="root@b:22 BBBB")
+    assert store.happened("bench-a", Event.USE_FAILED, "silent", "root@b:22 BBBB").state is SUSPECT
+    assert store.read("bench-a").machine == "root@b:22 BBBB"
+
+
+def test_what_is_said_by_hand_holds_for_the_machine_that_comes(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.set("bench-a", MAINTENANCE, "new NIC")
+    assert store.read("bench-a", "root@a:22 AAAA").state is MAINTENANCE
+
+
 def test_what_changes_nothing_writes_nothing(tmp_path: Path) -> None:
     Store(tmp_path).happened("bench-a", Event.RESTORED)
     assert not (tmp_path / "bench-a.json").exists()
@@ -154,7 +170,7 @@ class FakeAgent:
 class FakeBench:
     """A host; `silent`: it does not become ready. It is its own strategy and its own ssh."""
 
-    name = "bench-a"
+    name, machine = "bench-a", "root@bench-a:22 AAAA"
     allowed = [{"bdf": NIC}]
     target_file = TargetFile(Path("bench-a.yaml"), Options(), Tools.model_validate({}), ())
 

@@ -4,6 +4,7 @@ Claim: issue 7, "Undo"; and "Interlocks": what somebody else has set up since is
 """
 
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -129,3 +130,31 @@ def test_a_disk_is_compared_once_and_left_bound(host: FakeHost) -> None:
     binding.bind(host.sysfs, held, told(DISK))
     (host.root / "sys/class/block/nvme0n1").unlink()
     binding.bind(host.sysfs, held, told(DISK))
+
+
+@pytest.mark.parametrize("writes_done", range(4))
+def test_a_crash_while_it_is_given_back_is_gone_on_with(host: FakeHost, writes_done: int) -> None:
+    left_by(host, "one")
+    real, left = host.write, writes_done
+
+    class Killed(BaseException):
+        pass
+
+    def write(path: Path, text: str) -> None:
+        nonlocal left
+        if left == 0:
+            raise Killed
+        left -= 1
+        real(path, text)
+
+    object.__setattr__(host.sysfs, "write", write)
+    killed = journal(host, "one")
+    killed.load()
+    with suppress(Killed):
+        killed.undo_all()
+    killed.close()
+    object.__setattr__(host.sysfs, "write", real)
+    following = journal(host, "one")
+    following.load()
+    assert not any("error" in one for one in following.undo_all())
+    assert (host.sysfs.driver(NIC), host.sysfs.attribute(NIC, "driver_override")) == ("igb", "(null)")

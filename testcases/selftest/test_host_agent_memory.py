@@ -5,8 +5,10 @@ Recorded: /sys/kernel/mm and /proc of the virtual bench, Linux 7.3.4.
 
 import io
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,6 +105,56 @@ def test_the_next_agent_gives_back_what_a_killed_one_left(host: RoomyHost, tmp_p
     assert [entry["kind"] for entry in following.hello()["restored"]] == [hostmem.MOUNT, hostmem.SETTING]
     assert read(host, f"{PAGES}/nr_hugepages") == "0\n" and read(host, "proc/self/mounts") == ""
     assert following.end() == []
+
+
+class Killed(BaseException):
+    """The agent is killed."""
+
+
+def killed_after(host: RoomyHost, steps: int) -> None:
+    """Die before the step after so many that were taken; steps of the memory's own, in their order."""
+    left = steps
+
+    def step(act: Callable[..., Any]) -> Callable[..., Any]:
+        def taken(*args: Any) -> Any:
+            nonlocal left
+            if left == 0:
+                raise Killed
+            left -= 1
+            return act(*args)
+
+        return taken
+
+    for name in ("write", "run"):
+        object.__setattr__(host.sysfs, name, step(getattr(host, name)))
+
+
+@pytest.mark.parametrize("undoing", [False, True], ids=["while it is changed", "while it is undone"])
+@pytest.mark.parametrize("steps", range(4))
+def test_a_crash_at_any_step_is_undone_by_the_next_agent(
+    host: RoomyHost, tmp_path: Path, steps: int, undoing: bool
+) -> None:
+    """Pages, a setting, a mount; killed before, between and after them."""
+    killed = HostAgent(Wire(io.BytesIO()), tmp_path / "state", host.sysfs)
+    calls = killed.calls()
+    if not undoing:
+        killed_after(host, steps)
+    with suppress(Killed):
+        calls["hugepages_reserve"](2048, 128)
+        calls["shmem_thp_set"]("never")
+        calls["memory_mount"]("tmpfs", "guest", "size=1M")
+    if undoing:
+        killed_after(host, steps)
+        with suppress(Killed):
+            killed._journal.undo_all()
+    killed._journal.close()
+    for name in ("write", "run"):
+        object.__setattr__(host.sysfs, name, getattr(host, name))
+    following = HostAgent(Wire(io.BytesIO()), tmp_path / "state", host.sysfs)
+    assert not any("error" in one for one in following.hello()["restored"])
+    assert read(host, f"{PAGES}/nr_hugepages") == "0\n" and read(host, hostmem.SHMEM_THP) == SHMEM_ENABLED
+    assert read(host, "proc/self/mounts") == "" and not list((host.root / hostmem.MOUNTS).glob("*"))
+    assert following.end() == [] and following._journal.undo_all() == []
 
 
 def test_pages_that_are_free_already_are_enough(host: RoomyHost, agent: HostAgent) -> None:

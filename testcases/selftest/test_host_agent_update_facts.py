@@ -64,6 +64,15 @@ def test_a_node_that_answers_nothing_is_not_known(tmp_path: Path) -> None:
     assert update_facts(host.sysfs)["update_vaddr"] is None
 
 
+def test_a_container_that_iommufd_makes_is_none_of_type1(tmp_path: Path) -> None:
+    host = FakeHost(tmp_path / "host")
+    host.file("dev/iommu", "")
+    (host.root / "dev/vfio").mkdir()
+    (host.root / "dev/vfio/vfio").symlink_to("../iommu")
+    (host.root / TYPE1).mkdir(parents=True)
+    assert update_facts(host.sysfs)["update_vaddr"] is False
+
+
 def test_how_a_function_is_reset(tmp_path: Path) -> None:
     host = FakeHost(tmp_path / "host")
     host.file(f"sys/bus/pci/devices/{NIC}/reset_method", "flr bus\n")

@@ -4,6 +4,7 @@ Claim: issue 7, "Interlocks". Each line of the table arranges a host in which on
 function, and the same host without it binds it.
 """
 
+import io
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from lab.agents.host import binding
+from lab.agents.host.agent import HostAgent
 from lab.agents.host.interlocks import Allowed, AllowList, Uses, objections
 from lab.agents.host.journal import Journal
-from lab.agents.rpc import AgentError
+from lab.agents.rpc import AgentError, Wire
 from testcases.selftest.host_agent_fakes import DISK, NIC, NIC2, PORT, FakeHost, told
 
 BESIDE = "0000:01:00.1"
@@ -86,6 +88,14 @@ def attribute(bdf: str, name: str, text: str) -> Arrange:
     return lambda host: host.file(f"sys/devices/pci0000:00/{bdf}/{name}", f"{text}\n")
 
 
+def given_away(host: FakeHost) -> None:
+    """Somebody bound it to VFIO, and a QEMU has its group open."""
+    driver = host.root / "sys/bus/pci/devices" / NIC / "driver"
+    driver.unlink()
+    driver.symlink_to(host.root / "sys/bus/pci/drivers/vfio-pci")
+    host.hold(77, "/dev/vfio/1")
+
+
 NETWORK = {
     "a route": (route, "0000:01:00.0 carries this host's own network connection: eth1 has a route"),
     "a bond's port": (bond, "own network connection: eth1 below bond0, which has a route"),
@@ -104,6 +114,7 @@ NETWORK = {
     ),
     "a group that is not whole": (shared_group, "shares IOMMU group 1 with 0000:01:00.1 (igb)"),
     "virtual functions": (attribute(NIC, "sriov_numvfs", "2"), "has 2 virtual functions"),
+    "a guest of somebody else's": (given_away, "is given to somebody already: qemu (77)"),
     "no reset": (attribute(NIC, "reset_method", ""), "the kernel knows no way to reset it"),
 }
 
@@ -258,6 +269,19 @@ def test_nothing_is_allowed_until_the_controller_has_said_what(host: FakeHost) -
     assert allowed.of(NIC) == Allowed(NIC, "8086:10c9")
     with pytest.raises(AgentError, match=r"0000:02:00\.0 is not on .*: 0000:01:00\.0"):
         allowed.of(NIC2)
+
+
+def test_doctor_hears_what_binding_would_refuse(host: FakeHost, tmp_path: Path) -> None:
+    agent = HostAgent(Wire(io.BytesIO()), tmp_path / "state", host.sysfs)
+    agent.allow([vars(told(NIC)), {"bdf": DISK}])
+    assert agent.calls()["objections"](NIC) == []
+    route(host)
+    [line] = agent.calls()["objections"](NIC)
+    assert line.startswith("it carries this host's own network connection")
+    assert agent.calls()["objections"](DISK)[0].startswith("it can hold disks")
+    with pytest.raises(AgentError, match="is not on the target file's list"):
+        agent.calls()["objections"](NIC2)
+    agent.end()
 
 
 def test_devices_are_made_only_on_what_is_allowed(host: FakeHost) -> None:

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from labgrid import Target, target_factory
 
 from lab.drivers.credentials import Credentials, credentials
 from lab.drivers.ipmitool import Ipmitool
 from lab.drivers.labgrid_bmc import Bmc, IpmiBmc, RedfishBmc, bmc_of
+from lab.drivers.labgrid_console import SerialConsole
 from lab.drivers.redfish import Redfish
+from lab.drivers.serial_lines import SolLine
 from lab.emulation import certificate
 from lab.emulation.host import REDFISH, USER
 from lab.errors import BenchError, LabError, LabUsageError
@@ -137,6 +140,30 @@ def test_nothing_tells_the_password(
 def test_no_password_is_seen_in_the_list_of_processes(bench: BmcBench) -> None:
     bmc = Ipmitool(bench.address, 1, credentials(resource(bench, "ipmi")))
     assert bench.password not in " ".join(bmc.argv("chassis", "power", "status"))
+
+
+def test_serial_over_lan_goes_into_the_consoles_log(bench: BmcBench, tmp_path: Path) -> None:
+    """Also when somebody left a session behind: BMCs have but one."""
+    target = Target("host")
+    target_factory.make_resource(target, "IpmiBmc", "bmc", bench.ipmi)
+    target_factory.make_driver(target, "SerialConsole", "sol", {})
+    console = target.get_driver(SerialConsole, activate=False)
+    SolLine(Ipmitool(bench.address, bench.ipmi["port"], credentials(resource(bench, "ipmi"))))
+    console.log_dir = tmp_path
+    target.activate(console)
+    try:
+        log = console.console_log
+        wait_until(lambda: b"SOL Session operational" in log.read_bytes(), 10, "the session")
+
+        def heard() -> bool:
+            with (bench.folder / "serial.log").open("ab") as file:
+                file.write(b"cprlab: ready\r\n")
+            return b"cprlab: ready" in log.read_bytes()
+
+        wait_until(heard, 10, "what the host said", period_s=0.2)
+        assert bench.password not in log.read_text(errors="replace")
+    finally:
+        target.deactivate(console)
 
 
 def test_a_password_in_a_librarys_message_is_hidden() -> None:

@@ -64,6 +64,12 @@ class Connection:
     def close(self) -> None: ...
 
 
+@pytest.fixture(autouse=True)
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The health of these hosts is nobody else's."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """A bench with power, whose host refuses connections."""
@@ -74,7 +80,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
         "- BenchHost: {}", "- RememberingPower: {}\n      - BenchHost: {connect_timeout_s: 0.1}"
     )
     path = tmp_path / "real.yaml"
-    path.write_text(text.replace("BenchStrategy: {}", "BenchStrategy: {boot_timeout_s: 0.2}"))
+    path.write_text(text.replace("boot_timeout_s: 600", "boot_timeout_s: 0.2"))
     monkeypatch.setattr("lab.drivers.ssh_connect.paramiko.PKey.from_path", lambda path: None)
     return prepared(path)
 
@@ -103,6 +109,8 @@ def test_a_silent_host_is_power_cycled_and_tried_once_more_then_broken(bench: Be
     assert power(bench).done == ["cycle"]
     with pytest.raises(BenchError, match="failed 2 times"):
         bench.ready()
+    with pytest.raises(BenchError, match="in quarantine"):
+        bench.ready()
     assert power(bench).done == ["cycle"]
     assert bench.strategy.broken is None  # what labgrid's plugin looks at to skip
 
@@ -120,6 +128,18 @@ def test_a_host_that_answers_keeps_its_power(bench: Bench, monkeypatch: pytest.M
     bench.ready()
     bench.ready()
     bench.off()
+    assert power(bench).done == []
+
+
+def test_a_dead_bmc_is_no_reason_not_to_use_a_host_that_answers(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dead() -> bool:
+        raise BenchError("the BMC does not answer")
+
+    monkeypatch.setattr(power(bench), "get", dead)
+    answering(monkeypatch)
+    bench.ready()
     assert power(bench).done == []
 
 
@@ -151,3 +171,45 @@ def test_a_host_that_died_in_use_is_cycled(bench: Bench, monkeypatch: pytest.Mon
     answering(monkeypatch, after=1)
     bench.ready()
     assert power(bench).done == ["cycle"]
+
+
+class Booting(Connection):
+    """Of a host that answers a while before it goes down, is silent, and comes back as another boot."""
+
+    def __init__(self, boots: list[str]) -> None:
+        super().__init__()
+        self.boots = boots
+
+    def renew(self, timeout_s: float) -> None:
+        if self.boots[0] == "silent":
+            self.boots.pop(0)
+            raise HostSilent("nothing")
+
+    def check(self, argv: list[str]) -> str:
+        return self.boots.pop(0) if len(self.boots) > 1 else self.boots[0]
+
+
+@pytest.mark.parametrize(
+    "boots, reason",
+    [
+        (["old", "old", "silent", "new"], ""),
+        (["old", "silent", "silent", "new"], ""),
+        (["old", "old"], "did not boot anew within 0.2 s: it did not go down"),
+        (["old", *["silent"] * 9, "old"], "did not boot anew within 0.2 s: nothing"),
+    ],
+    ids=["answers for a while", "is silent", "never goes down", "never comes back"],
+)
+def test_a_host_has_booted_anew_when_it_is_another_boot(
+    boots: list[str], reason: str, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = Booting(boots)
+    monkeypatch.setattr(labgrid_host, "HostConnection", lambda *_, **__: connection)
+    monkeypatch.setattr(labgrid_host, "_BOOT_PERIOD_S", 0.01 if not reason else 1.0)
+    bench.ready()
+    if not reason:
+        bench.strategy.boot_timeout_s = 60.0
+        with bench.booting_anew():
+            pass
+        return
+    with pytest.raises(HostSilent, match=reason), bench.booting_anew():
+        pass

@@ -82,7 +82,7 @@ def test_every_rule_is_in_the_table() -> None:
 def test_every_refusal_has_a_proof_that_exists() -> None:
     """A case or a reproduction in which what it prevents is seen; few cannot be shown here, and say why."""
     refusing = {line.rule for line in SAID if line.says == "refuse"}
-    assert refusing - PROOFS.keys() == NOT_SHOWN.keys()
+    assert refusing - PROOFS.keys() <= NOT_SHOWN.keys()
     assert not PROOFS.keys() & NOT_SHOWN.keys() and PROOFS.keys() | NOT_SHOWN.keys() <= {
         r.name for r in RULES
     }

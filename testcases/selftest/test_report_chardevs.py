@@ -84,6 +84,15 @@ def test_the_page_is_in_the_results_once(run: Path) -> None:
     assert json.loads((run / "chardevs" / "matrix.json").read_text())["cells"][0]["grade"] == "C"
 
 
+def test_what_a_fault_was_planted_in_is_no_cell(tmp_path: Path) -> None:
+    def planted(story: Story) -> None:
+        story.add(99, "calibration.fault", name="x", refutes=[], spares=True)
+
+    cases = [case(tmp_path, "planted", "C", told(), planted)]
+    (tmp_path / "run.json").write_text(json.dumps({"cases": cases}))
+    assert matrix(tmp_path).cells == ()
+
+
 def test_a_lost_guest_is_a_cell(tmp_path: Path) -> None:
     cases = [case(tmp_path, "lost", "guest lost", gone)]
     (tmp_path / "run.json").write_text(json.dumps({"cases": cases}))

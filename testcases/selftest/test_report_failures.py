@@ -11,7 +11,7 @@ from lab.checkers.failure import ANSWERS
 from lab.failures import UNHARMED
 from lab.failures.table import FAILURES
 from lab.record.case import write_verdicts
-from lab.record.failure_matrix import HARMLESS, KINDS, QUESTIONS, Answer, matrix
+from lab.record.failure_matrix import HARMLESS, KINDS, QUESTIONS, Cell, matrix
 from lab.report.failure_page import COLOURS, TITLE, add_page, draw, page_html, remark
 from lab.timeline import Timeline
 from lab.verdict import Outcome, Verdict
@@ -62,7 +62,7 @@ def run(tmp_path: Path) -> Path:
 
 def test_each_cell_has_a_word_a_kind_and_what_was_promised(run: Path) -> None:
     [line] = matrix(run)
-    assert [(a.word, a.promised, a.kind, remark(a)) for a in line.answers] == [
+    assert [(a.word, a.promised, a.kind, remark(a)) for a in line.cells] == [
         ("refused", "refused", "kept", ""),
         ("lost", "lives", "defect", "promised: lives"),
         ("intact", "intact", "kept", ""),
@@ -71,7 +71,7 @@ def test_each_cell_has_a_word_a_kind_and_what_was_promised(run: Path) -> None:
         ("fails", "fails", "harm", ""),
         ("yes", "yes", "other", "for another reason"),
     ]
-    assert [answer.question for answer in line.answers] == list(QUESTIONS)
+    assert [cell.question for cell in line.cells] == list(QUESTIONS)
 
 
 def test_a_line_tells_what_was_done_and_what_was_said_of_it(run: Path) -> None:
@@ -106,7 +106,7 @@ def test_the_picture_has_every_word(run: Path, tmp_path: Path) -> None:
     _, svg = draw(lines, tmp_path / "drawn")
     words = svg.read_text()
     assert all(question in words for question in QUESTIONS)
-    assert all(text in words for answer in lines[0].answers for text in (answer.word, remark(answer)))
+    assert all(text in words for cell in lines[0].cells for text in (cell.word, remark(cell)))
     assert "exec of &lt;nothing&gt; (iommufd)" in words
 
 
@@ -119,7 +119,7 @@ def test_the_page_is_in_the_results_once(run: Path) -> None:
     assert {part["name"] for part in told["attachments"]} == {
         *("matrix.png", "matrix.svg", "matrix.json", "failures.html")
     }
-    assert json.loads((run / "failures" / "matrix.json").read_text())[0]["answers"][1]["kind"] == "defect"
+    assert json.loads((run / "failures" / "matrix.json").read_text())[0]["cells"][1]["kind"] == "defect"
 
 
 def test_a_run_without_failures_gets_no_page(run: Path, tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_run_without_failures_gets_no_page(run: Path, tmp_path: Path) -> None:
 
 
 def test_only_what_is_as_promised_is_called_so() -> None:
-    good = Answer("guest", "lives", "lives", "lives", "PASS", "")
+    good = Cell("guest", "lives", "lives", "lives", "PASS", "")
     assert good.kind == "kept"
     assert replace(good, outcome="UNKNOWN").kind == "unknown"
     assert replace(good, outcome="FAIL").kind == "other"

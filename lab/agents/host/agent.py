@@ -19,12 +19,13 @@ from .chardevs import Chardevs
 from .container import Containers
 from .epoch import Epoch
 from .footprint import footprint
-from .interlocks import Allowed, AllowList
+from .interlocks import Allowed, AllowList, Uses, mismatches, objections
 from .journal import Journal
 from .kmsg import KmsgWatch
 from .liveupdate import KeptMemory
 from .making import making, undo_table
 from .medium import read_medium
+from .pace import Pace
 from .pins import PinSampler
 from .spawned import Spawner
 from .survey import survey
@@ -75,7 +76,8 @@ class HostAgent:
         self._wire, self._sysfs, self._epoch = wire, sysfs or Sysfs(), Epoch()
         _sweep(Path(tempfile.gettempdir()))
         self._folder = Path(tempfile.mkdtemp(prefix=f"{_FOLDER}{os.getpid()}-"))
-        self._spawner = Spawner(wire, self._folder)
+        self._pace = Pace()
+        self._spawner = Spawner(wire, self._folder, self._pace)
         self._watches: dict[str, Watch] = {}
         self._chardevs = Chardevs(wire, self._spawner.sockets, self._epoch)
         self._journal = Journal(state / "journal.jsonl", undo_table(self._sysfs))
@@ -102,11 +104,13 @@ class HostAgent:
             "update_facts": partial(update_facts, self._sysfs),
             "functions": lambda: functions.functions(self._sysfs),
             "survey": lambda: survey(self._sysfs),
+            "objections": self._objections,
             "qemu_version": qemu_version,
             "qemu_probe": qemu_probe.probe,
             # of QEMU's own events, which are stamped by it
             "wall_clock": wall_clock,
             "yardstick": yardstick,
+            "calm": self._pace.calm,
             "process": procfs.process,
             "pfns": procfs.pfns,
             "footprint": footprint,
@@ -144,6 +148,13 @@ class HostAgent:
         made = bdf in sriov.made(self._sysfs, self._journal)
         told = Allowed(bdf) if made else self._allowed.of(bdf)
         return binding.bind(self._sysfs, self._journal, told, together)
+
+    def _objections(self, bdf: str) -> list[str]:
+        """Why `bind` would refuse it, a sentence each."""
+        told = self._allowed.of(bdf)
+        self._sysfs.device(bdf)
+        found = [*objections(self._sysfs, bdf, Uses.of(self._sysfs), told), *mismatches(self._sysfs, told)]
+        return [objection.text for objection in found]
 
     def give_back(self, bdf: str) -> None:
         binding.give_back(self._journal, bdf)
@@ -203,7 +214,8 @@ class HostAgent:
 
     def watch_trace(self, update: int, events: bool = True, gaps: bool = True) -> None:
         def start() -> Watch:
-            return trace.TraceWatch(self._wire, self._journal, update, events=events, gaps=gaps)
+            of = (self._wire, self._journal, update)
+            return trace.TraceWatch(*of, events=events, gaps=gaps, pace=self._pace)
 
         self._watch("trace", start)
 
@@ -217,14 +229,22 @@ class HostAgent:
         return watch.stop()
 
     def prove_awake(self) -> None:
-        """Send witness.blind if the kernel's log was not read until now."""
+        """Send witness.blind if the kernel's log, or what a process prints, was not read until now."""
+        for child in self._spawner.children.values():
+            if not child.heard():
+                reason = f"who read the output of {child.name} (pid {child.pid}) has died"
+                self._wire.event("witness.blind", witness="qemu-stderr", reason=reason)
         watch = self._watches.get("kmsg")
         if not isinstance(watch, KmsgWatch):
             raise AgentError("the kernel's log is not watched")
         watch.prove_awake()
 
     def mishap_blind(self, name: str) -> None:
-        """A watch ends without a word: a fault, to see whether the lab notices."""
+        """A watch ends without a word, or "output", who reads what processes print; to see who notices."""
+        if name == "output":
+            for child in self._spawner.children.values():
+                child.deafen()
+            return
         if name not in self._watches:
             raise AgentError(f"no watch {name!r} runs")
         self._wire.event("fault.planted", fault="witness.blind", detail={"watch": name})

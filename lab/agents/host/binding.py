@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..rpc import AgentError
-from .holders import wait_released
+from .holders import vfio_nodes, wait_released
 from .interlocks import VFIO, Allowed, Uses, mismatches, objections, refuse
 from .journal import Entry, Journal
 from .sysfs import Sysfs
@@ -65,7 +65,7 @@ def undo(sysfs: Sysfs, entry: Entry) -> None:
     if bound not in (VFIO, driver, None) and override != VFIO:
         return  # somebody has given it to another driver since: it is theirs
     if bound == VFIO:
-        wait_released(sysfs, bdf, nodes(sysfs, bdf))
+        wait_released(sysfs, bdf, vfio_nodes(sysfs, bdf))
     _rebind(sysfs, bdf, driver, entry.before["driver_override"])
     if (bound := sysfs.driver(bdf)) != driver:
         raise AgentError(
@@ -77,11 +77,6 @@ def refuse_unless_assignable(sysfs: Sysfs, told: Allowed, together: Sequence[str
     """Raises AgentError, with the reason, if a guest must not get this function."""
     sysfs.device(told.bdf)
     refuse(told.bdf, objections(sysfs, told.bdf, Uses.of(sysfs), told, together))
-
-
-def nodes(sysfs: Sysfs, bdf: str) -> list[str | None]:
-    """What a process opens that has a function by VFIO: its group or its own device node."""
-    return [f"/dev/vfio/{sysfs.group(bdf)}", sysfs.vfio_cdev(bdf)]
 
 
 def _override(sysfs: Sysfs, bdf: str) -> str | None:

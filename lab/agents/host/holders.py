@@ -8,6 +8,11 @@ from .waiting import wait_until
 RELEASE_S = 10.0
 
 
+def vfio_nodes(sysfs: Sysfs, bdf: str) -> list[str | None]:
+    """What a process opens that has a function by VFIO: its group or its own device node."""
+    return [f"/dev/vfio/{sysfs.group(bdf)}", sysfs.vfio_cdev(bdf)]
+
+
 def holders(sysfs: Sysfs, paths: Iterable[str | None]) -> list[str]:
     """The processes that have one of these device nodes open, as "name (pid)"."""
     wanted, found = set(paths) - {None}, []

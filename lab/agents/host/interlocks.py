@@ -9,6 +9,7 @@ from typing import Any
 
 from ..rpc import AgentError
 from . import inuse, netuse
+from .holders import holders, vfio_nodes
 from .sysfs import Sysfs
 
 VFIO = "vfio-pci"
@@ -114,6 +115,8 @@ def objections(
             )
     if held := inuse.held_disks(sysfs, bdf):
         yield Objection("disk-held", held)
+    if sysfs.driver(bdf) == VFIO and (by := holders(sysfs, vfio_nodes(sysfs, bdf))):
+        yield Objection("assigned", f"it is given to somebody already: {', '.join(by)}")
     yield from _of_the_iommu(sysfs, bdf, [m for m in members if m not in together])
     if (made := sysfs.attribute(bdf, "sriov_numvfs") or "0") != "0":
         yield Objection(

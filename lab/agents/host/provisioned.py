@@ -16,6 +16,8 @@ from .liveupdate import kexec_load
 
 MANIFEST = Path("/etc/cprlab/manifest")
 _CHUNK_BYTES = 1 << 20
+# Python's own cache, which it renews here: an initramfs keeps no times (CONFIG_INITRAMFS_PRESERVE_MTIME)
+_BYTECODE = ".pyc"
 
 
 def load(journal: Journal, folder: Path, kernel: str, root: str, more: str) -> str:
@@ -41,7 +43,7 @@ def compared() -> dict[str, Any]:
     """The running system and its files: {..., digest, files, wrong}.
 
     digest: sha256 of the manifest that lies in it; None if it was not provisioned
-    files:  how many were compared with it
+    files:  how many were compared with it: all but Python's bytecode
     wrong:  those that are missing or have another content
     """
     if not MANIFEST.exists():
@@ -50,6 +52,8 @@ def compared() -> dict[str, Any]:
     wrong, files = [], 0
     for line in text.decode(errors="surrogateescape").splitlines():
         digest, _, name = line.split(" ", 2)
+        if name.endswith(_BYTECODE):
+            continue
         files += 1
         if _sha256(Path("/", name)) != digest:
             wrong.append(name)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..rpc import AgentError, Wire
+from .pace import Pace
 from .qemu_trace import stamped, traced
 from .waiting import wait_until
 
@@ -37,10 +38,12 @@ class Child:
     pid: its own; of a process in a container, `process` only waits for it and passes its end on
     """
 
-    def __init__(self, name: str, process: "subprocess.Popen[bytes]", log: Path, wire: Wire) -> None:
+    def __init__(
+        self, name: str, process: "subprocess.Popen[bytes]", log: Path, wire: Wire, pace: Pace
+    ) -> None:
         self.name, self.process, self.log = name, process, log
         self.pid = process.pid
-        self._wire = wire
+        self._wire, self._pace = wire, pace
         self._ended = threading.Event()
         self._reader = threading.Thread(target=self._read, name=f"{name} output", daemon=True)
         self._reader.start()
@@ -65,6 +68,18 @@ class Child:
         if not self._ended.wait(timeout_s):
             raise AgentError(f"{self.name} (pid {self.pid}) still runs after {timeout_s:g} s")
         return self._ending()
+
+    def heard(self) -> bool:
+        """Whether its output is read, as long as it runs."""
+        return self._ended.is_set() or self._reader.is_alive()
+
+    def deafen(self) -> None:
+        """Who reads its output dies of the next line: a fault, to see whether the lab notices."""
+
+        def say(line: bytes) -> None:
+            raise RuntimeError("planted: nobody reads this output any more")
+
+        self._say = say  # type: ignore[method-assign]
 
     def starts(self, program: str, pid_file: Path) -> bool:
         """Whether a process in a container has become this program, so that its PID is ours; or has ended."""
@@ -94,6 +109,7 @@ class Child:
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
                     self._say(line)
+                self._pace.rest()
             if rest:
                 self._say(rest)
 
@@ -139,8 +155,8 @@ class Spawner:
     sockets: chardev name -> the agent's end of the socket pair whose other end the process inherited
     """
 
-    def __init__(self, wire: Wire, folder: Path) -> None:
-        self._wire, self._folder = wire, folder
+    def __init__(self, wire: Wire, folder: Path, pace: Pace | None = None) -> None:
+        self._wire, self._folder, self._pace = wire, folder, pace or Pace()
         self.children: dict[int, Child] = {}
         self.sockets: dict[str, socket.socket] = {}
 
@@ -235,7 +251,7 @@ class Spawner:
             pass_fds=fds,
             start_new_session=True,
         )
-        child = Child(name, process, self._folder / f"{name}-{process.pid}.log", self._wire)
+        child = Child(name, process, self._folder / f"{name}-{process.pid}.log", self._wire, self._pace)
         if setpriv:
             # until setpriv has asked for it, the end of the agent would not be the end of the process
             what = f"{name} (pid {process.pid}) is still setpriv"

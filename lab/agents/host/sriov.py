@@ -9,7 +9,7 @@ from typing import Any
 
 from ..rpc import AgentError
 from . import binding
-from .holders import wait_released
+from .holders import vfio_nodes, wait_released
 from .interlocks import VFIO, Uses, refuse
 from .journal import Entry, Journal
 from .sysfs import Sysfs, link_name
@@ -74,7 +74,7 @@ def undo(sysfs: Sysfs, entry: Entry) -> None:
         return
     if (function := _virtual(sysfs, bdf)) is not None:
         # removing it would block in the kernel for as long as a process holds it
-        wait_released(sysfs, function, binding.nodes(sysfs, function))
+        wait_released(sysfs, function, vfio_nodes(sysfs, function))
     for name, value in (("sriov_numvfs", before["numvfs"]), ("sriov_drivers_autoprobe", before["autoprobe"])):
         if value is not None and sysfs.attribute(bdf, name) != value:
             sysfs.write(sysfs.device(bdf) / name, value)

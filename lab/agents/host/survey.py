@@ -12,7 +12,7 @@ from . import inuse, netuse
 from .capabilities import capabilities
 from .functions import described
 from .interlocks import Allowed, Uses, device_ids, objections
-from .sysfs import Sysfs
+from .sysfs import Sysfs, link_name
 
 _DMI = "sys/class/dmi/id"
 _QEMUS = tuple(f"{folder}/bin/qemu-system-{platform.machine()}" for folder in ("usr", "usr/local", "opt/*"))
@@ -23,7 +23,7 @@ def survey(sysfs: Sysfs) -> dict[str, Any]:
 
     functions: as `functions` describes them, and with {ids, model, objections: [{kind, text}],
                interfaces: [{name, mac, carrier}], disks: [{disk, model, serial, bytes, blank, partitions}],
-               boot_display}
+               physfn: of a virtual function the physical one, boot_display}
     """
     uses, models = Uses.of(sysfs), _models(sysfs)
     return {
@@ -67,6 +67,7 @@ def _function(sysfs: Sysfs, bdf: str, uses: Uses, model: str) -> dict[str, Any]:
         "objections": found,
         "interfaces": [_interface(sysfs, name) for name in netuse.interfaces(sysfs, bdf)],
         "disks": [_disk(sysfs, disk) for disk in inuse.disks(sysfs, bdf)],
+        "physfn": link_name(sysfs.device(bdf) / "physfn"),
         "boot_display": sysfs.attribute(bdf, "boot_vga") == "1",
     }
 

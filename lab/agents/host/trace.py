@@ -18,7 +18,9 @@ from typing import Any, TypeVar
 
 from ..rpc import AgentError, Wire
 from . import probes, vcpu_gaps
+from .effort import Effort
 from .journal import Entry, Journal
+from .pace import Pace
 
 _T = TypeVar("_T")
 
@@ -92,6 +94,8 @@ class TraceWatch:
     Before that "trace.vcpu_gap" {vcpu, gap_ns, end_ns, entries, ordinary_ns}, the longest time that each vCPU
     did not run. What this kernel cannot trace is named in "trace.open" {missing: {what: reason}}.
 
+    At last "agent.effort" {window_ns, threads: {name: ns}}: the CPU time that our threads took meanwhile.
+
     events: whether events are traced; without them nothing is but the gaps
     gaps:   whether the gaps of vCPUs are looked for
 
@@ -110,7 +114,9 @@ class TraceWatch:
         *,
         events: bool = True,
         gaps: bool = True,
+        pace: Pace | None = None,
     ) -> None:
+        self._pace = pace or Pace()
         self._events, self._gaps = events, gaps
         self._wire, self._journal, self._update = wire, journal, update
         self._folder = tracefs / "instances" / "cprlab"
@@ -134,9 +140,11 @@ class TraceWatch:
         self._thread = threading.Thread(target=self._run, name="trace", daemon=True)
         self._thread.start()
         self._prove_awake("open")
+        self._effort = Effort()
 
     def stop(self) -> dict[str, Any]:
         """End; everything traced until now is sent when this returns {counts, lost}."""
+        effort = self._effort.report()
         self._prove_awake("close")
         self.abandon()
         counts = {name: n for name, n in self._counts.items() if name != _MARK}
@@ -147,6 +155,7 @@ class TraceWatch:
         if self._probes is not None:
             self._journal.undo(self._probes)
         self._wire.event("trace.close", update=self._update, **report)
+        self._wire.event("agent.effort", update=self._update, **effort)
         return report
 
     def abandon(self) -> None:
@@ -218,6 +227,7 @@ class TraceWatch:
                     *lines, rest = (rest + os.read(self._pipe, 1 << 16)).split(b"\n")
                     for line in lines:
                         self._take(line.decode(errors="replace"))
+                self._pace.rest()
         except OSError as error:
             self._wire.event("witness.blind", witness="trace", reason=f"{error}")
         finally:

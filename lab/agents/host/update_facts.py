@@ -21,7 +21,8 @@ VFIO_UNMAP_ALL = 9
 """Came with VFIO_UPDATE_VADDR, which is only answered by a container with a device in it (Linux 5.12 to 7.3,
 vfio_iommu_type1_check_extension)."""
 TYPE1 = "sys/module/vfio_iommu_type1"
-"""Not there where /dev/vfio/vfio is iommufd's compatible container, which has no VFIO_UPDATE_VADDR."""
+"""Not there where the kernel has iommufd's compatible container alone, which has no VFIO_UPDATE_VADDR."""
+VFIO, IOMMUFD = "dev/vfio/vfio", "dev/iommu"
 IOMMU_IOAS_CHANGE_PROCESS = 0x3B92
 """_IO(';', 0x92); VFIO_CHECK_EXTENSION is _IO(';', 101)."""
 CAP_IPC_LOCK = 1 << 14
@@ -45,8 +46,8 @@ def update_facts(
         AgentError: there is no such process, or it is not ours to look at.
     """
     found = {
-        "update_vaddr": (sysfs.root / TYPE1).exists() and _asked(sysfs.root / "dev/vfio/vfio", _unmaps_all),
-        "change_process": _asked(sysfs.root / "dev/iommu", _has_change_process),
+        "update_vaddr": _is_type1(sysfs) and _asked(sysfs.root / VFIO, _unmaps_all),
+        "change_process": _asked(sysfs.root / IOMMUFD, _has_change_process),
         "resets": {
             bdf: (sysfs.attribute(bdf, "reset_method") or "").split()
             for bdf in functions
@@ -106,6 +107,16 @@ def _asked(device: Path, ask: Callable[[int], bool]) -> bool | None:
         return None
     finally:
         os.close(fd)
+
+
+def _is_type1(sysfs: Sysfs) -> bool:
+    """Whether /dev/vfio/vfio makes type1 containers: a link to /dev/iommu makes compatible ones.
+
+    Source: Linux Documentation/userspace-api/iommufd.rst, "VFIO compat IOCTLs".
+    """
+    vfio, iommufd = sysfs.root / VFIO, sysfs.root / IOMMUFD
+    linked = vfio.exists() and iommufd.exists() and vfio.samefile(iommufd)
+    return (sysfs.root / TYPE1).exists() and not linked
 
 
 def _unmaps_all(fd: int) -> bool:
