@@ -42,6 +42,7 @@ def demo(
             with lab_demo.running(lab, say) as running:
                 lab_demo.wait_held(lab)
                 places.places(lab.address)
+                say("each boots its host and a guest there, and updates its QEMU under load: some minutes")
                 ran = running()
             back = lab_demo.given_back(lab)
         answer().print(_runs(ran), _hosts(back))
