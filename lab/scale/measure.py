@@ -92,7 +92,7 @@ def queues(lab: Simulated, folder: Path, controllers: int, rounds: int, hold_s: 
             want: Spread.of([run["had_s"] - run["asked_s"] for kind, run in runs if kind == want])
             for want in dict.fromkeys(WANTS)
         },
-        handed_over=Spread.of(list(_handed_over([run for _, run in runs]))),
+        handed_over=Spread.of(list(handed_over([run for _, run in runs]))),
         cpu_s=float(np.mean([cost["cpu_s"] for cost in costs])) / rounds,
         pss_bytes=int(np.median([cost["pss_bytes"] for cost in costs])),
         coordinator_share=used[0] / used[1],
@@ -122,7 +122,8 @@ def _words(process: "subprocess.Popen[str]") -> list[dict[str, Any]]:
     return [json.loads(line) for line in said.splitlines()]
 
 
-def _handed_over(runs: list[dict[str, Any]]) -> Iterator[float]:
+def handed_over(runs: list[dict[str, Any]]) -> Iterator[float]:
+    """From a release to the next holder of that place, where that one was waiting by then, in s."""
     by_place: dict[str, list[dict[str, Any]]] = {}
     for run in sorted(runs, key=lambda run: run["had_s"]):
         by_place.setdefault(run["place"], []).append(run)
