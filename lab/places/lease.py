@@ -6,8 +6,12 @@ from dataclasses import dataclass, field
 
 _NAME = re.compile(r"(?P<host>[^/]+)/(?P<run>[^/]+)-lease(?P<seconds>\d+(\.\d+)?)")
 
-LEASE_S = 60.0
-"""How long a lease lasts without a beat, if nothing else is asked for."""
+LEASE_S = 120.0
+"""How long a lease lasts without a beat, if nothing else is asked for.
+
+An exporter that hangs keeps the coordinator (labgrid 26.0.1) from answering anybody for 10 s when a place of
+it is asked for, and for 20 s when one is released; half a lease must outlast both.
+"""
 
 
 @dataclass(frozen=True)
