@@ -135,6 +135,6 @@ def _scale_words(queues: "Queues", beats: "Sequence[Beats]", hang: "Hang") -> "l
         f"(without pytest)",
         f"the coordinator: {queues.coordinator_share:.0%} of a processor with {queues.controllers} runs at "
         f"once, {queues.coordinator_bytes >> 20} MiB; of beats alone: {shares}",
-        f"while an exporter hangs, asking for its place takes {hang.refused_s:.1f} s, releasing one after that "
+        f"while an exporter hangs, asking for its place takes {hang.refused_s:.1f} s, releasing one then "
         f"{hang.released_s:.1f} s, and until then nobody else gets an answer",
     ]
