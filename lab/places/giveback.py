@@ -13,7 +13,7 @@ from pathlib import Path
 
 from lab.bench import prepared
 from lab.errors import BenchError, LabError
-from lab.health import Event, Store, refusal
+from lab.health import Event, State, Store, refusal
 from lab.places.permit import obey
 
 _CHECKOUT = Path(__file__).resolve().parents[2]
@@ -56,6 +56,7 @@ def main() -> None:
 
 def _given_back(target: Path, *, cycle: bool) -> str:
     store, bench = Store(), prepared(target)
+    suspect = store.read(bench.name).state is State.SUSPECT
     cycle = cycle and bench.strategy.power is not None
     try:
         if cycle:
@@ -63,7 +64,7 @@ def _given_back(target: Path, *, cycle: bool) -> str:
             bench.strategy.power.off()
         bench.ready()
         with bench.agent(name=f"host agent on {bench.name}") as agent:
-            undone = [*agent.facts["restored"], *agent.restore()]
+            agent.restore()
         if not cycle:
             bench.off()  # as it was found
     except BenchError as error:
@@ -72,7 +73,8 @@ def _given_back(target: Path, *, cycle: bool) -> str:
         raise
     finally:
         bench.environment.cleanup()
-    return f"{'its power was cycled, ' if cycle else ''}{len(undone)} changes in its journal were undone"
+    done = ["its power was cycled"] if cycle else []
+    return ", ".join([*done, "nothing is left in its journal", *(["it passed its check"] if suspect else [])])
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 
 from lab.places.lease import now_s
 
+GONE = "its controller is gone"
 _LOOK_MS = 500
 """poll's clock stands still while the machine is suspended."""
 
@@ -87,7 +88,7 @@ def obey(fd: int, stop: Callable[[str], None], kill: Callable[[], None]) -> None
                 leave = Leave(**json.loads(lines[-1]))
             if not data:
                 poll.unregister(fd)
-                leave = Leave(0.0, leave.kill_at_s, "its controller is gone")
+                leave = Leave(0.0, leave.kill_at_s, GONE)
         if now_s() >= leave.stop_at_s and not stopped:
             stopped = True
             stop(leave.why)
