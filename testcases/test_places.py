@@ -144,6 +144,7 @@ def start(lab: Lab, tmp_path: Path) -> "Iterator[object]":
         run.process.communicate()
 
 
+@pytest.mark.nightly
 def test_a_power_cut_in_the_middle(lab: Lab, start) -> None:  # type: ignore[no-untyped-def]
     """The case is broken, not failed and not skipped; the run itself gives the host back, and says so."""
     run = start(lease_s=60)
