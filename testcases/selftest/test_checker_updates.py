@@ -1,4 +1,4 @@
-"""What every checker asks of a timeline, asked directly: what ended, who was awake, until when it is judged."""
+"""What every checker asks of a timeline, asked directly: what ended, who was awake, until when to judge."""
 
 from typing import Any
 
