@@ -1,4 +1,4 @@
-"""What every checker asks of a timeline, asked directly: what ended, who was awake, until when to judge."""
+"""What every checker asks of a timeline, asked directly: what ended, who was awake, how far it is judged."""
 
 from typing import Any
 
