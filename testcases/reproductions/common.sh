@@ -1,7 +1,7 @@
 # What the reproductions share. To source; it leaves the script in an empty folder, which goes at the end.
 #
 # Exit status of each: 0 the defect is there, 1 it is not (mended), 2 it could not be tried.
-# With FIX=1 in the environment a script that knows a fix tries it, too; so its .out was made.
+# With FIX=1 in the environment a script that knows a fix tries it, too; its .out has that once it was run.
 # shellcheck shell=sh disable=SC2034,SC2329,SC3045
 
 set -eu

@@ -148,3 +148,31 @@ def test_a_record_knows_what_was_planned(tmp_path: Path) -> None:
     record.case_finished(CaseResult("a", None, "passed", "PASS", 1.0))
     assert left(read_run(tmp_path / "r")) == ["b"] and record.done == {"a"}
     assert json.loads((tmp_path / "r" / "run.json").read_text())["resumed"] == []
+
+
+def test_a_suite_says_which_cases_to_run() -> None:
+    chosen = suite.selection([], "matrices")
+    assert chosen[-2:] == ["--cprlab-suite", "matrices"] and "testcases/test_chardevs.py" in chosen
+    with pytest.raises(LabUsageError, match="there is no such suite; there are matrices"):
+        suite.selection([], "matrix")
+    with pytest.raises(LabUsageError, match=r"leave out test_x\.py"):
+        suite.selection(["test_x.py"], "matrices")
+
+
+def test_a_suite_takes_its_cases_out_of_what_was_collected(tmp_path: Path) -> None:
+    """What it holds is planned; what has a result is not tried again."""
+    proof = "testcases/test_reproductions.py::test_the_defect_is_there[{}]"
+    names = [
+        proof.format("private-ram"),
+        proof.format("client-chardev"),
+        "testcases/test_chardevs.py::test_x[y]",
+    ]
+    record = RunRecord.create(tmp_path / "r", [])
+    record.case_finished(CaseResult(names[2], None, "passed", "PASS", 1.0))
+    items: Any = [SimpleNamespace(nodeid=name) for name in names]
+    dropped: list[Any] = []
+    config: Any = SimpleNamespace(hook=SimpleNamespace(pytest_deselected=lambda items: dropped.extend(items)))
+    Selection(record, "matrices", None).pytest_collection_modifyitems(config, items)
+    assert [item.nodeid for item in items] == names[:1]
+    assert {item.nodeid for item in dropped} == set(names[1:])
+    assert read_run(tmp_path / "r")["planned"] == [names[0], names[2]]
