@@ -146,7 +146,9 @@ class Bench:
             under = self.connection.run(["grep", "-qw", "hypervisor", "/proc/cpuinfo"]).returncode == 0
             return {"name": self.name, "kind": "machine under a hypervisor" if under else "hardware"}
         chosen = self.virtual.acceleration
-        facts = {"name": self.name, "kind": "virtual", "boot_phases_s": dict(self.virtual.vm.phases)}
+        vm = self.virtual.vm
+        facts = {"name": self.name, "kind": "virtual", "boot_phases_s": dict(vm.phases)}
+        facts["processors"] = dict(vm.processors)
         return facts | ({"acceleration": chosen.name, "acceleration_reason": chosen.reason} if chosen else {})
 
     def _tell(self, event: health.Event, reason: str) -> None:

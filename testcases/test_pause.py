@@ -59,15 +59,14 @@ def guest_config(point, bench, row, attached, memory, guest_kernel, guest_initra
 
 
 @pytest.mark.nightly
-def test_pause(point, load, sampled, pause_modes, pause_repeats, verdict, claims_of_a_sweep):
+def test_pause(point, load, sampled, pause_turns, verdict, claims_of_a_sweep):
     """The pause stays within the bench's budget, and its phases are known and add up."""
     with load() if point.load else nullcontext() as running:
         if running is not None:
             running.settle()
-        sampled(pause_modes[0], first=True)
-        for _ in range(pause_repeats):
-            for mode in pause_modes:
-                sampled(mode)
+        sampled(pause_turns[0], first=True)
+        for mode in pause_turns:
+            sampled(mode)
 
     verdict(*claims_of_a_sweep)
 

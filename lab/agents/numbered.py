@@ -128,6 +128,11 @@ class NumberedStream:
         self._due = 0.0
         self._progress = threading.Condition()
 
+    @property
+    def period_s(self) -> float:
+        """From one line to the next."""
+        return self._period_s
+
     def run(self, fd: int, stop: threading.Event, out: int | None = None) -> str:
         """Send and check on a non-blocking descriptor; "stopped", or why the connection ended.
 

@@ -29,11 +29,16 @@ def pause(
     ] = "off,old,both",
     devices: Annotated[str, typer.Option(help="How many NICs are assigned, 0 to 2.")] = "1,0,2",
     async_teardown: Annotated[str, typer.Option(help="-run-with async-teardown=on.")] = "off,on",
-    modes: Annotated[str, typer.Option(help="They take turns in each guest.")] = "cpr-exec,cpr-transfer",
+    modes: Annotated[
+        str, typer.Option(help="cpr-exec, cpr-transfer, cpr-reboot: they take turns in each guest.")
+    ] = "cpr-exec,cpr-transfer",
     repeats: Annotated[int, typer.Option(help="Updates of each mode in each guest.", min=1)] = 4,
     product: Annotated[
         bool, typer.Option("--product", help="Every combination, not one thing at a time from the base.")
     ] = False,
+    points: Annotated[
+        str, typer.Option(help="These alone, by the names that the table shows; for a part of a sweep.")
+    ] = "",
     boxed: Annotated[bool, typer.Option(help="The base in a container, too.")] = True,
     load: Annotated[bool, typer.Option(help="The base under DMA load, too.")] = True,
     cost: Annotated[bool, typer.Option(help="Measure the recorder's own cost, too.")] = True,
@@ -52,9 +57,10 @@ def pause(
 
     Exit status: 0 all PASS, 1 a FAIL, 2 an UNKNOWN or broken bench, 130 interrupted.
     """
+    from lab.checkers.phases import MODES
     from lab.cli.recording import new_folder, record_run
     from lab.cli.run import conclude, make_report
-    from lab.pause.plan import PAGES, PREALLOC, Sweep
+    from lab.pause.plan import PAGES, PREALLOC, Point, Sweep
     from lab.pause.record import measured
 
     if not bench.is_file():
@@ -70,13 +76,15 @@ def pause(
         load=load,
         cost=cost,
     )
+    chosen = _among("--modes", modes, MODES)
     before = [run.absolute() for run in resume or ()]
-    done = [point for run in before for point in measured(run, _words(modes), repeats)]
-    if not (wanted := [point for point in sweep.points() if point not in done]):
+    done = [point for run in before for point in measured(run, chosen, repeats)]
+    named = [Point.parse(name) for name in _words(points)]
+    if not (wanted := [point for point in named or sweep.points() if point not in done]):
         raise LabUsageError("--resume: nothing is left to measure; `cprlab rejudge RUN` tells the numbers")
     _same_folder(before, runs_dir)
     prepare_images(bench)
-    ran = record_run(new_folder(runs_dir), bench, [CASES], _options(wanted, modes, repeats), Live())
+    ran = record_run(new_folder(runs_dir), bench, [CASES], _options(wanted, chosen, repeats), Live())
     found = _analysed(ran.folder, before)
     report = make_report(ran.folder)
     status = conclude(ran)
@@ -107,10 +115,16 @@ def _tell(
         answer().print(where, markup=False, soft_wrap=True)
 
 
-def _options(wanted: "Sequence[Point]", modes: str, repeats: int) -> list[str]:
+def _options(wanted: "Sequence[Point]", modes: Sequence[str], repeats: int) -> list[str]:
     points = ",".join(str(point) for point in wanted)
-    chosen = ["-k", "not short", "--pause-points", points]
-    return [*chosen, "--pause-modes", modes, "--pause-repeats", str(repeats)]
+    tests = ["not short"]
+    # one that has no point would be skipped, which is not green
+    if all(point.cost for point in wanted):
+        tests.append("cost")
+    elif not any(point.cost for point in wanted):
+        tests.append("not cost")
+    chosen = ["-k", " and ".join(tests), "--pause-points", points]
+    return [*chosen, "--pause-modes", ",".join(modes), "--pause-repeats", str(repeats)]
 
 
 def _analysed(run: Path, before: Sequence[Path]) -> "Analysis":

@@ -31,6 +31,7 @@ _DEAD = (b"Kernel panic", b"end Kernel panic")
 class VirtualMachine:
     """A bench host as a QEMU process; made powered on, and gone after `stop`.
 
+    processors: {"emulated": N, "real": how many of the controller's they are kept on; None for all}
     phases: seconds from power-on to "firmware" (first console line), "kernel", "ready", "ssh"
 
     Raises:
@@ -47,6 +48,8 @@ class VirtualMachine:
     ) -> None:
         self.machine = machine
         self.phases: dict[str, float] = {}
+        real = 1 if machine.accelerator == "tcg" else None
+        self.processors: Mapping[str, int | None] = {"emulated": machine.cpus, "real": real}
         self._host_key, self._our_key = keys
         self._stderr = machine.run_dir / "qemu.stderr"
         self._key_file = machine.run_dir / "key"

@@ -146,10 +146,11 @@ def _overstated(row: Row) -> str:
         f"At {row.point} by {row.mode} QMP STOP to query-status running is {seen['running']:.0f} ms, the "
         f"guest's own gap {seen['guest']:.0f} ms (n={row.pause.n}, "
         f"{seen['running'] / seen['guest']:.1f} times; without an update it has gaps of up to "
-        f"{1000 * row.resolutions.get('guest', 0.0):.0f} ms): of the {seen['host']:.0f} ms by the host's "
-        f"kernel the guest's clock counts stop, {1000 * row.phase_s('stop'):.0f}, and resume, "
-        f"{1000 * row.phase_s('resume'):.0f} ms; it stands still for {still_ms:.0f} ms, while QEMU is in "
-        f"{inside}; and QMP's answer comes {seen['running'] - seen['qmp']:.0f} ms after RESUME."
+        f"{1000 * row.resolutions.get('guest', 0.0):.0f} ms). Of the {seen['host']:.0f} ms by the host's "
+        f"kernel the guest's clock stands still for {still_ms:.0f}, while QEMU is in {inside}; it counts "
+        f"stop, {1000 * row.phase_s('stop'):.0f}, resume, {1000 * row.phase_s('resume'):.0f} ms, and "
+        "(inferred) the end of the load, once new QEMU has set it; QMP's answer comes "
+        f"{seen['running'] - seen['qmp']:.0f} ms after RESUME."
     )
 
 

@@ -21,8 +21,8 @@ from pathlib import Path
 
 from ..loop import Loop
 
-RING_BYTES = 1 << 17
-"""8192 ticks: of 1 ms eight seconds, in which the agent must have read them."""
+RING_BYTES = 1 << 20
+"""65536 ticks: of 1 ms a minute. While the guest falls asleep and wakes up its agent reads none for 10 s."""
 MOST_PER_S = 100_000_000
 """An idle kernel counts ticks since it last did something else, and holds back a timer that had too many."""
 _MOST = Path("/proc/sys/kernel/perf_event_max_sample_rate")
@@ -71,10 +71,13 @@ class KernelTicks:
 
     def read(self) -> Ticks:
         head, tail = struct.unpack_from("<QQ", self._ring, _HEAD_AT)
-        times, holes = ticks(unwrapped(self._ring[mmap.PAGESIZE :], tail, head))
+        times, holes = ticks(unwrapped(self._between, tail, head))
         struct.pack_into("<Q", self._ring, _TAIL_AT, head)
         gap_ns, self._last_ns = longest(times, self._last_ns)
         return Ticks(gap_ns, len(times), holes)
+
+    def _between(self, start: int, end: int) -> bytes:
+        return self._ring[mmap.PAGESIZE + start : mmap.PAGESIZE + end]
 
     def close(self) -> None:
         """End them."""
@@ -82,7 +85,7 @@ class KernelTicks:
 
 
 class ProgramTicks:
-    """Ticks of this program's loop: each costs an emulated processor most of a millisecond."""
+    """Ticks of this program's loop, late whenever it does something else."""
 
     by = "program"
 
@@ -114,10 +117,10 @@ def attributes(period_ns: int) -> bytes:
     return (packed + struct.pack("<i", time.CLOCK_MONOTONIC)).ljust(_ATTR_BYTES, b"\0")
 
 
-def unwrapped(ring: bytes, tail: int, head: int) -> bytes:
+def unwrapped(between: Callable[[int, int], bytes], tail: int, head: int, size: int = RING_BYTES) -> bytes:
     """What lies between two positions that only grow, of a ring whose end is its beginning."""
-    start, end = tail % len(ring), head % len(ring)
-    return ring[start:end] if start < end or head == tail else ring[start:] + ring[:end]
+    start, end = tail % size, head % size
+    return between(start, end) if start < end or head == tail else between(start, size) + between(0, end)
 
 
 def ticks(records: bytes) -> "tuple[array[int], int]":

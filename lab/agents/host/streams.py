@@ -10,7 +10,8 @@ from ..rpc import AgentError, Wire
 from .farends import Connection, FarEnd
 
 FIRST_CONNECTION_S = 5.0
-_RETRY_S = 0.02
+_RETRY_S = (0.02, 0.1)
+"""A connection that is refused is tried again as often as lines are sent, within these."""
 ROWS_PERIOD_NS = 250_000_000
 CONNECTIONLESS = ("udp",)
 """An error says that nobody was there to hear; the stream goes on."""
@@ -134,7 +135,8 @@ class ChardevStream:
                     if not self._stop.is_set():
                         self._leave.clear()
                     return connection
-            self._stop.wait(_RETRY_S)
+            least_s, most_s = _RETRY_S
+            self._stop.wait(min(max(least_s, self.stream.period_s), most_s))
         return None
 
     def _seen(self, line: Line) -> None:
