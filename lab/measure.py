@@ -15,7 +15,7 @@ from lab.checkers.findings import Findings
 from lab.checkers.growth import QUANTITIES
 from lab.checkers.pauses import pauses
 from lab.checkers.phases import phases
-from lab.checkers.tables import PINS, whole
+from lab.checkers.tables import PINS, Times, whole
 from lab.checkers.updates import Update, updates
 from lab.stream_numbers import blocks_inside, in_flight_at_pause, share_with_dma, table
 from lab.streams import StreamFacts, streams
@@ -48,12 +48,13 @@ def measure(timeline: Timeline) -> list[Measurement]:
 
 
 def _updates(timeline: Timeline) -> Iterator[Measurement]:
+    times = Times(timeline)
     for update in updates(timeline):
         if update.end is None:
             continue
         took_s = (update.end.t_ns - update.invoke.t_ns) / 1e9
         yield Measurement(f"{update.name}: invoke to {update.outcome}", took_s, "s", "controller")
-        for pause in pauses(timeline, update):
+        for pause in pauses(timeline, update, times):
             name = f"{update.name}: pause, {pause.name}"
             yield Measurement(name, pause.seconds, "s", pause.clock, pause.resolution_s)
         for phase in phases(timeline, update):

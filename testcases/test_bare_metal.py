@@ -20,6 +20,8 @@ from lab.errors import BenchError
 from lab.provision import back, bench_image, provision
 from lab.waiting import wait_until
 
+pytestmark = pytest.mark.nightly
+
 BOOT_ID = ["cat", "/proc/sys/kernel/random/boot_id"]
 
 
@@ -81,34 +83,6 @@ def _children(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
-@pytest.mark.nightly
-def test_a_wedged_host_is_power_cycled_and_used(bench: Bench) -> None:
-    """Its kernel hangs, its ssh is silent: what was begun is an error, and the next case gets a host."""
-    before = bench.connection.check(BOOT_ID)
-    hang(bench)
-    bench.ready()
-    assert bench.connection.check(BOOT_ID) != before
-    assert bench.strategy.status.name == "ready" and bench.strategy.broken is None
-
-
-@pytest.mark.nightly
-def test_ipmi_switches_it_and_carries_its_console(tmp_path: Path) -> None:
-    """ipmitool against a BMC of another make: power, and serial over LAN into the same log."""
-    with (
-        emulated_host(tmp_path / "metal", "--far", "loop", "--bmc", "ipmi") as target,
-        open_bench(target, log_dir=tmp_path) as bench,
-    ):
-        log = bench.console_log
-        assert log is not None
-        wait_until(lambda: b"cprlab: ready" in log.read_bytes(), 20.0, "the end of the boot on its console")
-        before = bench.connection.check(BOOT_ID)
-        hang(bench)
-        bench.ready()
-        assert bench.connection.check(BOOT_ID) != before
-        wait_until(lambda: b"Kernel panic" in log.read_bytes(), 20.0, "why it hung, on its console")
-
-
-@pytest.mark.nightly
 def test_it_is_provisioned_checked_and_brought_back(tmp_path: Path) -> None:
     """Kexec into the bench image in RAM: every file is compared; then a reset, and its own disk again."""
     told: list[str] = []
@@ -131,7 +105,31 @@ def test_it_is_provisioned_checked_and_brought_back(tmp_path: Path) -> None:
         assert "/dev/vda / ext4" in bench.connection.check(["cat", "/proc/mounts"])
 
 
-@pytest.mark.nightly
+def test_a_wedged_host_is_power_cycled_and_used(bench: Bench) -> None:
+    """Its kernel hangs, its ssh is silent: what was begun is an error, and the next case gets a host."""
+    before = bench.connection.check(BOOT_ID)
+    hang(bench)
+    bench.ready()
+    assert bench.connection.check(BOOT_ID) != before
+    assert bench.strategy.status.name == "ready" and bench.strategy.broken is None
+
+
+def test_ipmi_switches_it_and_carries_its_console(tmp_path: Path) -> None:
+    """ipmitool against a BMC of another make: power, and serial over LAN into the same log."""
+    with (
+        emulated_host(tmp_path / "metal", "--far", "loop", "--bmc", "ipmi") as target,
+        open_bench(target, log_dir=tmp_path) as bench,
+    ):
+        log = bench.console_log
+        assert log is not None
+        wait_until(lambda: b"cprlab: ready" in log.read_bytes(), 20.0, "the end of the boot on its console")
+        before = bench.connection.check(BOOT_ID)
+        hang(bench)
+        bench.ready()
+        assert bench.connection.check(BOOT_ID) != before
+        wait_until(lambda: b"Kernel panic" in log.read_bytes(), 20.0, "why it hung, on its console")
+
+
 def test_a_host_that_does_not_come_back_is_broken(bench: Bench) -> None:
     """Its own system cannot boot any more: power-cycled once, then an error with the reason."""
     bench.connection.check(["cp", "/etc/cprlab-boot", "/etc/cprlab-boot.kept"])

@@ -14,6 +14,12 @@ from lab.failures.table import BY_IOMMUFD, SHORT, boots
 pytestmark = pytest.mark.forced  # preflight would refuse some of them
 
 
+@pytest.fixture
+def stream_hz():
+    """Enough to see a chardev held or lost: what a busy guest is behind with delays every answer."""
+    return 10.0
+
+
 def cases(boots):
     """Parameters of a case for each boot: its failures, and what QEMU is started with for them."""
     return [

@@ -70,6 +70,11 @@ class Row:
         return (self.said(Outcome.FAIL) - self.expected) | (self.said(Outcome.UNKNOWN) - unknown)
 
     @property
+    def judged(self) -> bool:
+        """Whether it is known if it was caught: what breaks a case must do so at once."""
+        return bool(self.verdicts or self.breaks)
+
+    @property
     def caught(self) -> bool:
         """Whether exactly the right checkers turned, where that can be asked for."""
         if self.breaks:
@@ -135,7 +140,7 @@ class Calibration:
     @property
     def judged(self) -> set[str]:
         """The faults of which it is known whether they were caught."""
-        return {row.name for row in self.rows if row.verdicts or row.breaks}
+        return {row.name for row in self.rows if row.judged}
 
     @property
     def checkers(self) -> list[str]:
@@ -151,7 +156,9 @@ def together(runs: Sequence[Path], wanted: Sequence[str] = ()) -> Calibration:
     Raises:
         LabUsageError: as `of_run`; or they are not of one lab, bench and QEMU, and prove nothing together.
     """
-    stands = {str(run): _stands_for(read_run(run)) for run in runs}
+    # one that never got as far as a guest knows of no versions, and judged nothing
+    begun = {str(run): record for run in runs if (record := read_run(run))["versions"]}
+    stands = {name: _stands_for(record) for name, record in begun.items()}
     for name, of in stands.items():
         if of != (first := next(iter(stands.values()))):
             raise LabUsageError(f"{name} is of {of}, not of {first}: calibrate anew, without --resume")
@@ -159,7 +166,7 @@ def together(runs: Sequence[Path], wanted: Sequence[str] = ()) -> Calibration:
     rows: dict[str, Row] = {}
     for row in (row for one in found for row in one.rows):
         before = rows.get(row.name)
-        if before is None or not (before.verdicts or before.breaks) or (before.caught and not row.caught):
+        if before is None or (row.judged and (not before.judged or not row.caught)):
             rows[row.name] = row
     missing = [name for name in wanted if name not in rows]
     return Calibration(list(rows.values()), [outcome for one in found for outcome in one.clean], missing)

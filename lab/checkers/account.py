@@ -94,7 +94,7 @@ def _disorder(sent: Column, received: Column) -> tuple[Column, Column]:
         return received[:0], received[:0]
     places = np.minimum(np.searchsorted(sent, received), len(sent) - 1)
     ours = np.asarray(received)[sent[places] == received]
-    late = ours < np.maximum.accumulate(ours) if len(ours) else np.zeros(0, np.bool_)
+    late = ours < np.maximum.accumulate(ours)
     first = np.zeros(len(ours), np.bool_)
     first[np.unique(ours, return_index=True)[1]] = True
     return ours[~first], ours[first & late]

@@ -16,7 +16,7 @@ from lab.checkers.pauses import (
     sign_of_life,
     table_pause,
 )
-from lab.checkers.tables import ascending, counts, longest_gap_ns, whole
+from lab.checkers.tables import Times, ascending, counts, longest_gap_ns, whole
 from lab.checkers.updates import Update, completed, fresh_epoch
 from lab.timeline import Timeline
 from lab.verdict import Verdict
@@ -50,7 +50,8 @@ class GuestPauseBelow:
         columns = whole(found, timeline, sign.table)
         if columns is None:
             return found.verdict()
-        if not ascending(columns["t_ns"]):
+        times = Times(timeline)
+        if times.of(sign.table) is None:
             found.gap(f"the {sign.clock} clock runs backwards in its own record")
             return found.verdict()
         received = counts(columns["epoch"])
@@ -60,22 +61,22 @@ class GuestPauseBelow:
                 found.gap(
                     f"no {sign.one} of epoch {epoch} came from the guest after {update.name}", update.done
                 )
-            self._update(found, timeline, update, sign)
+            self._update(found, times, update, sign)
         return found.verdict()
 
-    def _update(self, found: Findings, timeline: Timeline, update: Update, sign: SignOfLife) -> None:
-        pause = table_pause(timeline, update, sign.clock, sign.table, sign.name)
+    def _update(self, found: Findings, times: Times, update: Update, sign: SignOfLife) -> None:
+        pause = table_pause(times, update, sign.clock, sign.table, sign.name)
         if pause is None:
             found.gap(f"the {sign.name} do not span {update.name}", *update.events)
             return
-        others = [p for p in pauses(timeline, update) if p.name != sign.name]
+        others = [p for p in pauses(times.timeline, update, times) if p.name != sign.name]
         told = ", ".join(f"{p.name} {p.seconds:.2f} s ({p.clock} clock)" for p in others)
         text = (
             f"{pause.seconds:.2f} s without a {sign.one} from the guest ({sign.clock} clock) at {update.name}"
         )
         if pause.seconds < self.seconds:
             found.fact(text + (f"; by other clocks: {told}" if told else ""), *update.events)
-        elif _stood_still(timeline, update, sign, self.seconds):
+        elif _stood_still(times.timeline, update, sign, self.seconds):
             found.gap(f"{text}, but its observer stood still for as long", *update.events)
         else:
             found.defect(f"{text}, not below {self.seconds:g} s", *update.events)

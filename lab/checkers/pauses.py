@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from lab.checkers.clocks import span
-from lab.checkers.findings import Findings
 from lab.checkers.phases import EXEC, vcpu_gap
-from lab.checkers.tables import Column, ascending, longest_gap_ns, whole
+from lab.checkers.tables import Column, Times, longest_gap_ns
 from lab.checkers.updates import Update
 from lab.streams import GUEST, stream, streams
 from lab.timeline import Event, Timeline
@@ -78,13 +77,17 @@ def _watchable(timeline: Timeline) -> list[str]:
     return [*(str(s) for s in streams(timeline)), LINES]
 
 
-def pauses(timeline: Timeline, update: Update) -> list[Pause]:
-    """Every pause of one update that the timeline lets one tell."""
+def pauses(timeline: Timeline, update: Update, times: Times | None = None) -> list[Pause]:
+    """Every pause of one update that the timeline lets one tell.
+
+    times: of the same timeline, where several updates are asked after: tables may be long
+    """
+    times = times or Times(timeline)
     signs = [sign for name in _watchable(timeline) if (sign := sign_of_life(timeline, name)) is not None]
     inside = [stream for stream in streams(timeline) if stream.receiver == GUEST]
     known = [
-        *(table_pause(timeline, update, sign.clock, sign.table, sign.name) for sign in signs),
-        *(table_pause(timeline, update, "guest", s.received, f"{s} received") for s in inside),
+        *(table_pause(times, update, sign.clock, sign.table, sign.name) for sign in signs),
+        *(table_pause(times, update, "guest", s.received, f"{s} received") for s in inside),
         _heartbeat(timeline, update),
         _vcpu(timeline, update),
         _told(timeline, update, "STOP", "RESUME"),
@@ -96,16 +99,16 @@ def pauses(timeline: Timeline, update: Update) -> list[Pause]:
     return [pause for pause in known if pause is not None]
 
 
-def table_pause(timeline: Timeline, update: Update, source: str, table: str, name: str) -> Pause | None:
+def table_pause(times: Times, update: Update, source: str, table: str, name: str) -> Pause | None:
     """The longest gap between two rows of a table around an update."""
-    columns = whole(Findings(""), timeline, table)
-    at = span(timeline, source, update.invoke.t_ns - BEFORE_NS, update.done.t_ns + SETTLE_NS)
-    if columns is None or at is None or not ascending(columns["t_ns"]):
+    t_ns = times.of(table)
+    at = span(times.timeline, source, update.invoke.t_ns - BEFORE_NS, update.done.t_ns + SETTLE_NS)
+    if t_ns is None or at is None:
         return None
-    gap_ns = longest_gap_ns(columns["t_ns"], at.start_ns - at.error_ns, at.end_ns + at.error_ns)
+    gap_ns = longest_gap_ns(t_ns, at.start_ns - at.error_ns, at.end_ns + at.error_ns)
     if gap_ns is None:
         return None
-    return Pause(name, gap_ns / _NS_PER_S, source, _ordinary_s(timeline, update, source, columns["t_ns"]))
+    return Pause(name, gap_ns / _NS_PER_S, source, _ordinary_s(times.timeline, update, source, t_ns))
 
 
 def _ordinary_s(timeline: Timeline, update: Update, source: str, t_ns: Column) -> float | None:

@@ -37,6 +37,22 @@ def whole(
     return columns
 
 
+class Times:
+    """When the rows of tables were written, of those that are in order; each is looked through once."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self.timeline = timeline
+        self._known: dict[str, Column | None] = {}
+
+    def of(self, table: str) -> Column | None:
+        """None if there is no such table, or its clock runs backwards."""
+        if table not in self._known:
+            columns = whole(Findings(""), self.timeline, table)
+            in_order = columns is not None and ascending(columns["t_ns"])
+            self._known[table] = columns["t_ns"] if columns is not None and in_order else None
+        return self._known[table]
+
+
 def pieces(rows: int, overlap: int = 0) -> Iterator[slice]:
     """Slices that cover `rows`, each starting `overlap` rows before the end of the last."""
     for start in range(0, rows, _PIECE):

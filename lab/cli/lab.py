@@ -42,6 +42,7 @@ def demo(
             with lab_demo.running(lab, say) as running:
                 lab_demo.wait_held(lab)
                 places.places(lab.address)
+                say("each boots its host and a guest there, and updates its QEMU under load: some minutes")
                 ran = running()
             back = lab_demo.given_back(lab)
         answer().print(_runs(ran), _hosts(back))
@@ -104,7 +105,7 @@ def scale(
             say(f"{queues.runs} runs, {runs} at a time")
             beats = []
             for leases in sorted({min(runs, places), min(2 * runs, places), places}):
-                beats.append(measure.beats(lab, leases, 3 * terms.beat_s, terms))
+                beats.append(measure.beats(lab, leases, 1.5 * terms.beat_s, terms))
                 say(f"{leases} leases at once")
             hang = measure.hang(lab, terms)
     if as_json:
@@ -134,6 +135,6 @@ def _scale_words(queues: "Queues", beats: "Sequence[Beats]", hang: "Hang") -> "l
         f"(without pytest)",
         f"the coordinator: {queues.coordinator_share:.0%} of a processor with {queues.controllers} runs at "
         f"once, {queues.coordinator_bytes >> 20} MiB; of beats alone: {shares}",
-        f"who asks for a place whose exporter hangs is refused after {hang.refused_s:.1f} s, and until then "
-        f"nobody gets an answer",
+        f"while an exporter hangs, asking for its place takes {hang.refused_s:.1f} s, releasing one then "
+        f"{hang.released_s:.1f} s, and until then nobody else gets an answer",
     ]

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 
 from lab.cli.console import answer, aside, print_json
-from lab.errors import LabUsageError
+from lab.errors import BenchError, LabUsageError
 
 if TYPE_CHECKING:
     from lab.places.rent import Asked, Rented
@@ -127,16 +127,21 @@ class _OfTheLab:
     """A place that is rented."""
 
     def __init__(self, rented: "Rented") -> None:
-        self._rented = rented
-        self.target, self.permit_fd = rented.target, rented.permit_fd
+        self._rented, self._failed = rented, ""
+        self.target, self.permit_fd = rented.target, rented.permit.reader()
 
     def ended(self, pytest_status: int, folder: Path) -> None:
         """A pytest that ended in order and had no trouble with its host tore down, which gives it back."""
-        self._rented.ended(trouble(pytest_status, folder))
+        try:
+            self._rented.ended(trouble(pytest_status, folder))
+        except BenchError as error:  # the run is to be reported before it is told
+            self._failed = str(error)
 
     def require(self) -> None:
-        """Raise LeaseLost if the run was ended for it."""
+        """Raise BenchError if the run was ended for a lost lease, or its host could not be given back."""
         self._rented.holding.require()
+        if self._failed:
+            raise BenchError(f"{self._failed}; the place is quarantined: cprlab places")
 
 
 def trouble(pytest_status: int, folder: Path) -> str:

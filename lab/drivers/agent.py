@@ -110,7 +110,7 @@ class HostAgent(Lending, Making, HandingOver):
         try:
             self.facts = self.link.call("hello", timeout_s=_START_S)
             require_restored(self.name, self.facts["restored"])
-            self.link.call("allow", functions=self._functions)
+            self.allow(self._functions)
         except NotRestored:
             self._end()
             raise

@@ -1,6 +1,6 @@
 """What the host agent knows of its host's functions, and lends to guests, from the controller's side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lab.drivers.agent_making import DEVICE_S
@@ -20,6 +20,10 @@ class Lending:
     """
 
     link: AgentLink
+
+    def allow(self, functions: Sequence[Mapping[str, Any]]) -> None:
+        """From now on it may touch these, and no others; as `Bench.allowed` gives them."""
+        self.link.call("allow", PATIENCE_S, functions=list(functions))
 
     def capabilities(self) -> dict[str, Any]:
         return dict(self.link.call("capabilities", PATIENCE_S))

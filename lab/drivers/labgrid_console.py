@@ -80,7 +80,7 @@ class SerialConsole(ConsoleExpectMixin, Driver, ConsoleProtocol):
                     finally:
                         line, self._open = self._open, None
                         line.close()
-                except (LineLost, OSError) as lost:
+                except Exception as lost:  # a thread that died would be blind and not say so
                     if str(lost) != why:  # once, not every second
                         why = str(lost)
                         log.warning("console of %s: %s", self.target.name, why)

@@ -7,6 +7,7 @@ Source: IPMI 2.0, sections 13 (RMCP+), 15 (serial over LAN), 28.3 (chassis contr
 
 import threading
 
+from pyghmi import exceptions
 from pyghmi.ipmi import bmc
 from pyghmi.ipmi.private import session
 
@@ -62,9 +63,16 @@ class OneBmc(bmc.Bmc):  # type: ignore[misc]  # untyped
         before = self.sol
         super().activate_payload(request, user)
         if (console := self.sol) not in (None, before):
+
+            def hear(data: bytes) -> None:
+                try:
+                    console.send_data(data)
+                except exceptions.IpmiException as gone:
+                    raise OSError(str(gone)) from gone
+
             threading.Thread(
                 target=self._serial.listen_to,
-                args=(console.send_data, lambda: self.sol is console),
+                args=(hear, lambda: self.sol is console),
                 name="serial over LAN",
                 daemon=True,
             ).start()

@@ -41,13 +41,15 @@ IN_PLACE: Mapping[str, str] = {**UNHARMED, "update": "done", "chardevs": "reconn
 class Scene:
     """What a failure can reach.
 
-    qemu: path of new QEMU on the bench host
+    qemu:      path of new QEMU on the bench host
+    stream_hz: lines a second that go through each of the lab's own chardevs
     """
 
     host: HostConnection
     agent: HostAgent
     guest: Guest
     qemu: str
+    stream_hz: float
     timeout_s: float = 60.0
 
 

@@ -14,8 +14,8 @@ _TRANSFER: Boot = (
     *(source.LATE, source.CONT),
 )
 
-SHORT: Boot = (state.NO_FOLDER, moments.TWICE, transfer.EARLY, exec.MISSING)
-"""One of each kind: refused, updated all the same, refused when a destination had it all, and lost."""
+SHORT: Boot = (state.NO_FOLDER, transfer.EARLY, exec.MISSING)
+"""One of each kind: refused at once, refused when a destination had the descriptors, and lost."""
 TOGETHER: Mapping[str, Boot] = {
     "exec": (*_EXEC, moments.REBOOTING),
     "transfer": (*_TRANSFER, source.EARLY),
@@ -31,6 +31,7 @@ ALONE: Sequence[Failure] = (
     *KILLS,
     transfer.LATE,
     moments.SUSPENDED,
+    moments.RESET,
     plugging.BEFORE,
 )
 """Failures after which there may be no guest, or that need a QEMU of their own."""

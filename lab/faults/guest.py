@@ -45,7 +45,7 @@ def _hang_agent(scene: Scene) -> None:
 
 FAULTS = {
     # DMA goes on, so something lives; whether it is the guest that was, nobody can tell
-    "guest-heart-stops": Fault(unknown=checkers("same_guest", "logs_clean"), last=_stop_heart, everyday=True),
+    "guest-heart-stops": Fault(unknown=checkers("same_guest", "logs_clean"), last=_stop_heart),
     "guest-agent-hangs": Fault(
         unknown=AGENT | {"logs_clean"},
         unsure=checkers("guest_pause_below"),

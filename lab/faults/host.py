@@ -26,6 +26,7 @@ FAULTS = {
         spares=False,
         after=_shell("setpci -s $BDF COMMAND=0:4"),
         risky=_GIVEN_UP,
+        everyday=True,
     ),
     "device-reset": Fault(
         checkers("device_not_reset", *ALL_DMA),

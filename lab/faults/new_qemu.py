@@ -8,8 +8,10 @@ _DMA_FAULTS = "DMA into the void, which firmware may take for a fatal hardware e
 FAULTS = {
     "new-qemu-late": Fault(checkers("guest_pause_below"), wrapper="late"),
     "new-qemu-leaks-a-descriptor": Fault(checkers("replaced_in_place"), wrapper="leak", everyday=True),
-    "new-qemu-eats-a-byte": Fault(checkers(FD), wrapper="eat-byte", everyday=True),
-    "new-qemu-swaps-a-chardev": Fault(checkers(FD, "replaced_in_place"), serves=False, wrapper="swap-stream"),
+    "new-qemu-eats-a-byte": Fault(checkers(FD), wrapper="eat-byte"),
+    "new-qemu-swaps-a-chardev": Fault(
+        checkers(FD, "replaced_in_place"), serves=False, wrapper="swap-stream", everyday=True
+    ),
     "new-qemu-closes-a-chardev": Fault(checkers(FD), serves=False, wrapper="close-stream"),
     "new-qemu-tears-down-mappings": Fault(
         checkers("pages_stayed_pinned", "mappings_kept", *ALL_DMA),
@@ -17,6 +19,7 @@ FAULTS = {
         wrapper="unmap",
         iommu="iommufd",
         risky=_DMA_FAULTS,
+        everyday=True,
     ),
     # afterwards all is as it was: only whoever watched meanwhile can tell
     "new-qemu-unpins-and-pins-again": Fault(
@@ -25,7 +28,6 @@ FAULTS = {
         wrapper="repin",
         iommu="iommufd",
         risky=_DMA_FAULTS,
-        everyday=True,
     ),
     "new-qemu-loses-pages": Fault(
         checkers("pfns_unchanged"), spares=False, wrapper="lose-pages", everyday=True
@@ -35,7 +37,7 @@ FAULTS = {
         checkers("update_completed"), spares=False, wrapper="close-container"
     ),
     "new-qemu-without-its-iommufd": Fault(
-        checkers("update_completed"), spares=False, wrapper="close-iommufd", iommu="iommufd", everyday=True
+        checkers("update_completed"), spares=False, wrapper="close-iommufd", iommu="iommufd"
     ),
     "interrupts-masked": Fault(
         checkers("interrupts_flow", "device_not_reset", TO_GUEST),

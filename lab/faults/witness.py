@@ -76,17 +76,16 @@ def _stall(scene: Scene) -> None:
 
 
 FAULTS = {
-    "pins-witness-dies": Fault(unknown=checkers("pages_stayed_pinned"), last=_blind("pins"), everyday=True),
+    "pins-witness-dies": Fault(unknown=checkers("pages_stayed_pinned"), last=_blind("pins")),
     "kernel-log-witness-dies": Fault(
         unknown=checkers("logs_clean", "device_not_reset", "mappings_kept"),
         last=_blind("kmsg"),
-        everyday=True,
     ),
     "trace-witness-dies": Fault(unknown=checkers("mappings_kept"), last=_blind("trace")),
     "stderr-witness-dies": Fault(unknown=checkers("logs_clean"), serves=False, last=_blind("output")),
     "chardev-witness-dies": Fault(unknown=checkers(GRADES[0]), serves=False, last=_deafen),
     "far-end-freezes": Fault(unknown=checkers(TO_GUEST, "guest_pause_below"), last=_freeze_far),
-    "far-clock-jumps": Fault(unknown=checkers(*ALL_DMA, "guest_pause_below"), last=_far_clock, everyday=True),
+    "far-clock-jumps": Fault(unknown=checkers(*ALL_DMA, "guest_pause_below"), last=_far_clock),
     "host-clock-jumps": Fault(unknown=checkers("pages_stayed_pinned"), last=_host_clock),
     # what comes late is complete, and its own clocks and epochs vouch for it; but not when it was needed
     "guest-channel-stalls": Fault(
@@ -95,5 +94,5 @@ FAULTS = {
         serves=False,
         after=_stall,
     ),
-    "disk-full-while-recording": Fault(breaks="could not be written", after=_fill_disk, everyday=True),
+    "disk-full-while-recording": Fault(breaks="could not be written", after=_fill_disk),
 }

@@ -14,6 +14,7 @@ import struct
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -169,5 +170,8 @@ FAULTS: dict[str, Callable[[Sequence[str]], None]] = {
 
 
 if __name__ == "__main__":
-    FAULTS[sys.argv[1]](sys.argv[2:])
+    try:
+        FAULTS[sys.argv[1]](sys.argv[2:])
+    except Exception:
+        traceback.print_exc()  # and on: a fault that was not planted must not look like one that was caught
     os.execv(sys.argv[2], sys.argv[2:])

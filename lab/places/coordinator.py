@@ -122,6 +122,17 @@ class Coordinator:
             self._require_alive()
             return bool(came)
 
+    def read(self, place: str) -> Place:
+        """A place as it is now; the view may lie behind, above all after this process was stopped.
+
+        Raises:
+            Denied: it is gone.
+        """
+        for message in self._call("GetPlaces", pb.GetPlacesRequest()).places:
+            if message.name == place:
+                return _place(message)
+        raise Denied(f"the coordinator {self.address} has no place {place}")
+
     def acquire(self, place: str) -> None:
         """Take a free place."""
         self._call("AcquirePlace", pb.AcquirePlaceRequest(placename=place))

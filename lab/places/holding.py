@@ -54,10 +54,16 @@ class Holding:
         self._gone.wait(seconds)
         self.require()
 
-    def mark_in_use(self) -> None:
-        """Write down that the host may be changed from now on."""
+    def mark_in_use(self) -> Mapping[str, str]:
+        """Write down that the host may be changed from now on; returns who else says so, and since when.
+
+        The order matters: of two who both believe to have the place, as the coordinator forgot the first one,
+        the second one sees the first.
+        """
         self.require()
         self._coordinator.tag(self.place.name, {in_use_key(self.name): f"{self.name} {now_words()}"})
+        said = self._coordinator.read(self.place.name).in_use
+        return {holder: since for holder, since in said.items() if holder != self.name}
 
     def mark_given_back(self, holders: Iterable[str]) -> None:
         """Write down that what these had changed on the host is undone."""

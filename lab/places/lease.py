@@ -6,8 +6,12 @@ from dataclasses import dataclass, field
 
 _NAME = re.compile(r"(?P<host>[^/]+)/(?P<run>[^/]+)-lease(?P<seconds>\d+(\.\d+)?)")
 
-LEASE_S = 60.0
-"""How long a lease lasts without a beat, if nothing else is asked for."""
+LEASE_S = 120.0
+"""How long a lease lasts without a beat, if nothing else is asked for.
+
+An exporter that hangs keeps the coordinator (labgrid 26.0.1) from answering anybody for 10 s when a place of
+it is asked for, and for 20 s when one is released; half a lease must outlast both.
+"""
 
 
 @dataclass(frozen=True)
@@ -57,18 +61,30 @@ class Watch:
     """What one observer knows of others' beats: each holder's last stamp, and since when it knows it."""
 
     _seen: dict[tuple[str, str], tuple[float, float]] = field(default_factory=dict)
+    _ended: set[tuple[str, str]] = field(default_factory=set)
 
     def saw(self, place: str, holder: str, changed: float, at_s: float) -> None:
         """A place was seen held by `holder`, stamped `changed`, at `at_s` of the observer's own clock."""
         if self._seen.get((place, holder), (None,))[0] != changed:
             self._seen[place, holder] = (changed, at_s)
 
-    def left_s(self, place: str, holder: str, at_s: float) -> float | None:
-        """How long until a holder has certainly stopped, if no beat comes; None: its lease never ends.
+    def quiet(self, place: str, holder: str, at_s: float) -> bool:
+        """Whether a holder gave no new stamp for a whole lease, as far as was seen."""
+        return self.left_s(place, holder, at_s) == 0.0
 
-        Whoever was never seen there may have beaten just now.
-        """
-        if (lease_s := lease_of(holder)) is None:
+    def left_s(self, place: str, holder: str, at_s: float) -> float | None:
+        """How long until a lease ends, if no beat comes; None: it never does, or was never seen."""
+        if (lease_s := lease_of(holder)) is None or (place, holder) not in self._seen:
             return None
-        _, since_s = self._seen.get((place, holder), (None, at_s))
-        return max(0.0, since_s + lease_s - at_s)
+        return max(0.0, self._seen[place, holder][1] + lease_s - at_s)
+
+    def ended(self, place: str, holder: str) -> None:
+        """It was read that there is still no new stamp: this lease is over."""
+        self._ended.add((place, holder))
+
+    def stops_within_s(self, place: str, holder: str) -> float:
+        """How long until one who was there has certainly stopped: a lease, if its end was not read."""
+        if (place, holder) in self._ended:
+            return 0.0
+        lease_s = lease_of(holder)
+        return LEASE_S if lease_s is None else lease_s

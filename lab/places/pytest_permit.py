@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from lab.places.permit import obey
+from lab.places.permit import GONE, obey
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -22,7 +22,10 @@ def pytest_configure(config: pytest.Config) -> None:
     def stop(why: str) -> None:
         if run := config.pluginmanager.get_plugin("cprlab-run"):
             run.why_interrupted = why
-        os.kill(os.getpid(), signal.SIGINT)  # tears down, so that the host is given back
+        if why != GONE or config.getoption("--cprlab-progress-fd") is None:
+            # tears down, so that the host is given back; the second one would cut that short, and
+            # lab.report.pytest_run sends one when whoever reads our progress is gone
+            os.kill(os.getpid(), signal.SIGINT)
 
     def kill() -> None:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -12,7 +12,7 @@ from lab.places import health
 from lab.places.coordinator import Coordinator
 from lab.places.giveback import give_back
 from lab.places.holding import Holding
-from lab.places.lease import LEASE_S, Terms, Watch, holder_name, now_s
+from lab.places.lease import Terms, Watch, holder_name
 from lab.places.permit import Permit
 from lab.places.target import write_target
 from lab.places.turn import Tell, take_turn
@@ -40,12 +40,12 @@ class Rented:
     """What a run got.
 
     target:    its target file
-    permit_fd: for pytest's --cprlab-permit-fd
+    permit:  tells each process how long it may go on
     """
 
     holding: Holding
     target: Path
-    permit_fd: int
+    permit: Permit
     say: Say
 
     def ended(self, trouble: str) -> None:
@@ -62,7 +62,7 @@ class Rented:
             name = self.holding.place.name
             Store().happened(name, Event.USE_FAILED, trouble)
             self.say(f"looking after {name}, as {trouble}")
-            self.say(f"{name} is given back: {give_back(self.target, cycle=False)}")
+            self.say(f"{name} is given back: {give_back(self.target, self.permit.reader(), cycle=False)}")
         self.holding.mark_given_back([self.holding.name])
 
 
@@ -87,23 +87,18 @@ def rented(asked: Asked, run_id: str, template: Path, folder: Path, tell: Tell, 
             say(f"place {place.name} is ours")
             health.heed_tag(place)
             target = write_target(place.name, coordinator.view.resources(place), template, folder)
-            _require_stopped(holding, watch, say)
-            holding.mark_in_use()
-            _tidy(holding, target, say)
-            yield Rented(holding, target, permit.reader, say)
+            left_by = holding.mark_in_use()
+            _require_stopped(holding, left_by, watch, say)
+            _tidy(holding, left_by, target, permit, say)
+            yield Rented(holding, target, permit, say)
         finally:
             holding.end(health.tags(place))
 
 
-def _left_by(holding: Holding) -> Mapping[str, str]:
-    return {holder: since for holder, since in holding.place.in_use.items() if holder != holding.name}
-
-
-def _require_stopped(holding: Holding, watch: Watch, say: Say) -> None:
+def _require_stopped(holding: Holding, left_by: Mapping[str, str], watch: Watch, say: Say) -> None:
     """Wait until those who had the place before have certainly stopped."""
-    for holder, since in _left_by(holding).items():
-        left_s = watch.left_s(holding.place.name, holder, now_s())
-        left_s = LEASE_S if left_s is None else left_s
+    for holder, since in left_by.items():
+        left_s = watch.stops_within_s(holding.place.name, holder)
         say(
             f"its host was left as it was by {holder} (there since {since}); "
             f"in {left_s:.0f} s that one has certainly stopped"
@@ -111,9 +106,9 @@ def _require_stopped(holding: Holding, watch: Watch, say: Say) -> None:
         holding.pause(left_s)
 
 
-def _tidy(holding: Holding, target: Path, say: Say) -> None:
+def _tidy(holding: Holding, left_by: Mapping[str, str], target: Path, permit: Permit, say: Say) -> None:
     """Give the host back in the place of those who did not; one that is suspect is looked at."""
-    left_by, name = _left_by(holding), holding.place.name
+    name = holding.place.name
     if left_by or Store().read(name).state is State.SUSPECT:
-        say(f"{name} is given back: {give_back(target, cycle=True)}")
+        say(f"{name} is given back: {give_back(target, permit.reader(), cycle=True)}")
         holding.mark_given_back(left_by)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from lab.errors import BenchError, LabUsageError
 from lab.places.coordinator import ANSWER_S, Coordinator, Denied
-from lab.places.lease import Watch, now_s
+from lab.places.lease import Watch, lease_of, now_s
 from lab.places.view import HANDOUT, HEALTH, HEALTH_REASON, Place, Reservation, View, own_tags
 
 LOOK_S = 5.0
@@ -116,11 +116,16 @@ class _Turn:
         return fit
 
     def _free_if_ended(self, place: Place) -> None:
-        if place.holder is None:
+        if place.holder is None or lease_of(place.holder) is None:
             return
         self._watch.saw(place.name, place.holder, place.changed, now_s())
-        if self._watch.left_s(place.name, place.holder, now_s()) == 0.0:
-            self._coordinator.release(place.name, place.holder)
+        if not self._watch.quiet(place.name, place.holder, now_s()):
+            return
+        with suppress(Denied):  # it may be gone
+            now = self._coordinator.read(place.name)
+            if now.holder == place.holder and now.changed == place.changed:
+                self._watch.ended(place.name, place.holder)
+                self._coordinator.release(place.name, place.holder)
 
     def _next_look_s(self, places: tuple[Place, ...]) -> float:
         ends = (self._watch.left_s(p.name, p.holder, now_s()) for p in places if p.holder)

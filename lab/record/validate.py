@@ -13,11 +13,11 @@ from jsonschema import Draft202012Validator
 
 from lab.record.case import MEASUREMENTS, VERDICTS
 
-KINDS = ("run", "timeline-line", "verdicts", "measurements")
+KINDS = ("run", "timeline-line", "verdicts", "measurements", "calibration")
 
 
 def schema(kind: str) -> dict[str, Any]:
-    """The JSON Schema of run.json, a line of timeline.jsonl, verdicts.json or measurements.json."""
+    """The JSON Schema of run.json, a line of timeline.jsonl, or another file named as its kind."""
     found: dict[str, Any] = json.loads((files("lab.record") / "schemas" / f"{kind}.json").read_text("utf-8"))
     return found
 
@@ -25,6 +25,8 @@ def schema(kind: str) -> dict[str, Any]:
 def problems(run: Path) -> list[str]:
     """What in a run record does not follow the schemas, a line each: file, place, reason."""
     found = list(_of_file(run / "run.json", "run"))
+    if (calibration := run / "calibration.json").exists():
+        found += _of_file(calibration, "calibration")
     for timeline in sorted(run.glob("*/timeline.jsonl")):
         found += _of_timeline(timeline)
         for name, kind in ((VERDICTS, "verdicts"), (MEASUREMENTS, "measurements")):

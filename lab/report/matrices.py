@@ -37,10 +37,12 @@ LOSS = "the loss"
 SHOWN: Mapping[str, tuple[str, str]] = {
     "shown": ("kept", "shown"),
     "not shown": ("wrong", "not seen"),
+    "unknown": ("unknown", "unknown"),
     "not run": ("missing", ""),
     "cannot be shown": ("impossible", "not shown"),
 }
 """What the page of preflight says of a finding -> kind and word."""
+_WEIGHT = ("not run", "cannot be shown", "unknown", "shown", "not shown")
 HARMLESS_GRADES = ("A", "B", "refused")
 Place = tuple[str, str]
 """Row and column."""
@@ -130,8 +132,8 @@ def _chardev(cell: chardev_matrix.Cell) -> Cell:
 
 def _preflight(run: Path) -> Matrix:
     found: dict[Place, Cell] = {}
-    # of several cases one that says otherwise counts
-    for line in sorted(preflight_page.every_finding(run), key=lambda line: line.kind == "not shown"):
+    # of several cases that counts which knows more, and one that says otherwise most
+    for line in sorted(preflight_page.every_finding(run), key=lambda line: _WEIGHT.index(line.kind)):
         place = (line.rule.name, LOSS)
         kind, word = SHOWN[line.kind]
         found[place] = Cell(*place, kind, word, line.case, line.seen)

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
+from lab.errors import LabUsageError
 from lab.report.matrices import KINDS, NAMES, OBTAINED, Cell, Matrix, as_json, matrices
 from lab.report.matrices_picture import COLOURS, draw
 from lab.report.tables import inline_png
@@ -20,7 +21,10 @@ _TYPES = {".png": "image/png", ".svg": "image/svg+xml", ".json": "application/js
 
 def wanted(run: Path, found: Sequence[Matrix]) -> bool:
     """Whether a run is about them: it was asked for the suite, or has something of each."""
-    return read_run(run).get("suite") == SUITE or all(one.count(*OBTAINED) for one in found)
+    try:
+        return read_run(run).get("suite") == SUITE or all(one.count(*OBTAINED) for one in found)
+    except LabUsageError:  # who reports a run says so by itself
+        return False
 
 
 def add_page(run: Path) -> list[Matrix]:

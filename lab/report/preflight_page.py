@@ -22,10 +22,12 @@ from lab.verdict import Outcome, Verdict
 KINDS = {
     "shown": ("#d3eadf", "shown in this run"),
     "not shown": ("#e0693a", "its case says otherwise: look at it"),
+    "unknown": ("#d5d5d5", "its case came to no answer: look at it"),
     "not run": ("#d9d9d9", "no case of this run is about it"),
     "cannot be shown": ("#f3e3b3", "no bench here can show it"),
 }
-SHOWN = ("passed", "xfailed")
+KIND_OF = {"passed": "shown", "xfailed": "shown", "broken": "unknown", "skipped": "unknown"}
+"""Status of a case -> one of KINDS; any other contradicts."""
 ASKED = "testcases/test_preflight.py"
 """A run without a case of it did not ask for this page."""
 CELL = "color: #1b1b1b; padding: 4px 8px; white-space: normal"
@@ -74,7 +76,7 @@ def _lines(run: Path, rule: Rule, cases: Sequence[Mapping[str, Any]]) -> Iterato
     elif not proofs:
         yield Line(rule, "not run", "", "")
     for case in proofs:
-        kind = "shown" if case.get("status") in SHOWN else "not shown"
+        kind = KIND_OF.get(str(case.get("status")), "not shown")
         yield Line(rule, kind, str(case["nodeid"]).split("::")[-1], _seen(run, case))
 
 

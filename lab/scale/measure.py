@@ -92,7 +92,7 @@ def queues(lab: Simulated, folder: Path, controllers: int, rounds: int, hold_s: 
             want: Spread.of([run["had_s"] - run["asked_s"] for kind, run in runs if kind == want])
             for want in dict.fromkeys(WANTS)
         },
-        handed_over=Spread.of(list(_handed_over([run for _, run in runs]))),
+        handed_over=Spread.of(list(handed_over([run for _, run in runs]))),
         cpu_s=float(np.mean([cost["cpu_s"] for cost in costs])) / rounds,
         pss_bytes=int(np.median([cost["pss_bytes"] for cost in costs])),
         coordinator_share=used[0] / used[1],
@@ -122,7 +122,8 @@ def _words(process: "subprocess.Popen[str]") -> list[dict[str, Any]]:
     return [json.loads(line) for line in said.splitlines()]
 
 
-def _handed_over(runs: list[dict[str, Any]]) -> Iterator[float]:
+def handed_over(runs: list[dict[str, Any]]) -> Iterator[float]:
+    """From a release to the next holder of that place, where that one was waiting by then, in s."""
     by_place: dict[str, list[dict[str, Any]]] = {}
     for run in sorted(runs, key=lambda run: run["had_s"]):
         by_place.setdefault(run["place"], []).append(run)
@@ -181,16 +182,18 @@ def beats(lab: Simulated, leases: int, seconds: float, terms: Terms) -> Beats:
 class Hang:
     """What all others notice of an exporter that is stopped, while somebody asks for one of its places.
 
-    refused_s: until who asked was refused
-    beat:      renewals of a lease that has nothing to do with it, meanwhile
+    refused_s:  until who asked for one of its places was refused
+    released_s: until who had another one had released it
+    beat:       renewals of a lease that has nothing to do with it, meanwhile
     """
 
     refused_s: float
+    released_s: float
     beat: Spread
 
 
 def hang(lab: Simulated, terms: Terms) -> Hang:
-    """Stop a process of exporters and ask for a place of it."""
+    """Stop a process of exporters, ask for a place of it, and release another one."""
     process = lab.exporters[0].process
     assert process is not None
     took: list[float] = []
@@ -198,8 +201,11 @@ def hang(lab: Simulated, terms: Terms) -> Hang:
     with (
         Coordinator(lab.address, holder_name("scale", "living", "1", terms)) as living,
         Coordinator(lab.address, holder_name("scale", "asking", "2", terms)) as asking,
+        Coordinator(lab.address, holder_name("scale", "having", "3", terms)) as having,
     ):
-        living.acquire("h001")  # of the next process
+        asked, had = "h000", f"h{len(lab.exporters):03d}"  # both of the first process
+        living.acquire("h001")  # of the next one
+        having.acquire(had)
 
         def beat() -> None:
             while not ends.wait(0.5):
@@ -210,15 +216,17 @@ def hang(lab: Simulated, terms: Terms) -> Hang:
         thread = threading.Thread(target=beat)
         thread.start()
         process.send_signal(signal.SIGSTOP)
-        began_s = now_s()
         try:
-            refused_s = _refused_after(lambda: asking.acquire("h000"), began_s)
+            refused_s = _refused_after(lambda: asking.acquire(asked), now_s())
+            began_s = now_s()
+            having.release(had, having.name)
+            released_s = now_s() - began_s
         finally:
             process.send_signal(signal.SIGCONT)
             ends.set()
             thread.join()
         living.release("h001", living.name)
-    return Hang(refused_s, Spread.of(took))
+    return Hang(refused_s, released_s, Spread.of(took))
 
 
 def _refused_after(ask: Callable[[], None], began_s: float) -> float:

@@ -57,10 +57,12 @@ class Watch:
         functions: Sequence[str],
         recorder: Recorder,
         tick_ms: float = 10,
+        stream_hz: float = LINES_HZ,
     ) -> Iterator["Watch"]:
         """Start everything that watches throughout, and open the first epoch.
 
-        tick_ms: period of the ticks of the guest's heart
+        tick_ms:   period of the ticks of the guest's heart
+        stream_hz: lines a second through each of the lab's own chardevs, each way
         """
         inside = [ContainerLink(agent, name)] if (name := guest.config.container) else []
         epochs = Epochs(recorder, [agent.link, guest.link, *inside, *far.values()], guest.epochs)
@@ -68,7 +70,7 @@ class Watch:
             stack.enter_context(kmsg(agent, recorder))
             stack.enter_context(pins(agent, recorder, guest.pid))
             guest.link.call("heartbeat_start", tick_ms=tick_ms)
-            streams: list[Reported] = [*_streams(agent, guest, recorder)]
+            streams: list[Reported] = [*_streams(agent, guest, recorder, stream_hz)]
             streams += [container_stream(agent, link, recorder) for link in inside]
             connections = FarEnds(agent, guest, recorder)
             watch = cls(agent, guest, far, functions, recorder, epochs, streams, connections)
@@ -153,9 +155,9 @@ class Watch:
             interrupts(self.agent, self.recorder, bdf, when=when, update=update)
 
 
-def _streams(agent: HostAgent, guest: Guest, recorder: Recorder) -> list[ChardevStream]:
+def _streams(agent: HostAgent, guest: Guest, recorder: Recorder, stream_hz: float) -> list[ChardevStream]:
     # the processor of a guest on an emulated bench host has to do for all of them
-    rate_hz = 2.0 if guest.config.chardevs else LINES_HZ
+    rate_hz = 2.0 if guest.config.chardevs else stream_hz
     ports = {"stream-fd": STREAM_FD, "stream-path": STREAM_PATH}
     if guest.kept:
         for chardev in ports:

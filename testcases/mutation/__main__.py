@@ -15,7 +15,9 @@ from . import explained, trial
 from .mutants import KILLED, ROOT, SURVIVED, UNTESTED, Module, Mutant, cache_folder, digest, modules, write
 from .trial import Trial
 
-TESTS = ("testcases/selftest/test_checker*.py", "testcases/selftest/test_core*.py")
+TESTS = tuple(
+    f"testcases/selftest/test_{name}.py" for name in ("checker*", "core*", "pause_phases", "report_measure")
+)
 QUICK: tuple[str, ...] = ("--noconftest", "-qq", "-p", "no:cacheprovider", "--hypothesis-seed=0")
 QUICK += ("-o", "tmp_path_retention_policy=none", "-k", "not ten_million")
 """Self-tests of the checkers need no plug-in of the lab; those of speed are no test of what is right."""
@@ -29,6 +31,9 @@ def main() -> int:
     tests = sorted(str(path.relative_to(ROOT)) for pattern in patterns for path in ROOT.glob(pattern))
     results = Results(chosen, tests, fresh=options.fresh)
     untried = [mutant for module in chosen for mutant in module.mutants if results[mutant] is None]
+    if options.seconds:  # one that survives takes all its tests: they are for those who have the time
+        reasons = explained.parse(explained.FILE.read_text(encoding="utf-8"))
+        untried = [mutant for mutant in untried if explained.change(mutant) not in reasons]
     seed = options.seed or digest(*(module.code for module in chosen))
     random.Random(seed).shuffle(untried)
     deadline_s = started_s + options.seconds if options.seconds else float("inf")
@@ -63,7 +68,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m testcases.mutation", description=__doc__)
     parser.add_argument("only", nargs="*", help="modules whose path holds one of these words")
     parser.add_argument("--tests", action="append", help="only these files of tests (a pattern)")
-    parser.add_argument("--seconds", type=float, help="stop then; what is untried goes first by a seed")
+    parser.add_argument("--seconds", type=float, help="stop then, and leave out what is explained")
     parser.add_argument("--seed", help="of the order (default: from the sources)")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="at a time")
     parser.add_argument("--fresh", action="store_true", help="try also what was tried before")
@@ -108,9 +113,8 @@ class Results:
 
     @cache  # noqa: B019 - one object a process
     def _proof(self, by: str) -> str:
-        return digest(
-            *self.helpers, *((ROOT / path).read_text("utf-8") for path in ([by] if by else self._tests))
-        )
+        files = [ROOT / path for path in ([by] if by else self._tests)]
+        return digest(*self.helpers, *(file.read_text("utf-8") for file in files if file.exists()))
 
 
 def _judge(chosen: list[Module], outcomes: dict[str, str]) -> int:

@@ -13,8 +13,10 @@ from mutmut.mutation.file_mutation import MutatedFile, mutate_file_contents
 from mutmut.utils.format_utils import mangled_name_from_mutant_name
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ("lab/checkers/*.py", "lab/timeline.py", "lab/verdict.py")
-KILLED, SURVIVED, UNTESTED, HUNG = "killed", "survived", "no test runs it", "ran for ever"
+CHECKERS = ("accounting", "benign", "findings", "unpromised")
+"""Those of which every mutant was tried; `python -m testcases.mutation WORD` tries those of any other one."""
+SOURCES = (*(f"lab/checkers/{name}.py" for name in CHECKERS), "lab/timeline.py", "lab/verdict.py")
+KILLED, SURVIVED, UNTESTED, HUNG = "killed", "survived", "no test runs it", "crashed or hung"
 _NUMBERED = re.compile(r"x(?:_|ǁ\w+ǁ)(\w+?)__mutmut_\w+")
 
 
@@ -66,9 +68,10 @@ def write(path: Path, told: object) -> None:
 def modules(only: Sequence[str] = ()) -> list[Module]:
     """The modules that are put to the test, with their mutants; made once for each content.
 
-    only: those whose path holds one of these words
+    only: those whose path holds one of these words, of all checkers
     """
-    paths = sorted(path for pattern in SOURCES for path in ROOT.glob(pattern))
+    patterns = (*SOURCES, "lab/checkers/*.py") if only else SOURCES
+    paths = sorted({path for pattern in patterns for path in ROOT.glob(pattern)})
     wanted = [p for p in paths if not only or any(word in str(p.relative_to(ROOT)) for word in only)]
     return [_cached(path) for path in wanted]
 

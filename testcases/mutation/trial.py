@@ -56,6 +56,16 @@ class Mutated(MetaPathFinder):
         )
 
 
+@dataclass(frozen=True)
+class _Running:
+    """A process that tries a mutant; killer: a pipe for the number of the test that kills it."""
+
+    pid: int
+    mutant: Mutant
+    tests: tuple[pytest.Item, ...]
+    killer: int
+
+
 @dataclass
 class Trial:
     """A pytest plug-in: instead of running what was collected it calls `then`, with itself.
@@ -86,10 +96,8 @@ class Trial:
         """Which functions does each test run, and for how long? Kept by content of its file."""
         for path, group in groupby(items, lambda item: item.location[0]):
             tests = list(group)
-            kept = (
-                self.folder
-                / f"{Path(path).stem}-{digest((ROOT / path).read_text('utf-8'), self.ground)}.json"
-            )
+            content = digest((ROOT / path).read_text("utf-8"), self.ground)
+            kept = self.folder / f"{Path(path).stem}-{content}.json"
             if not kept.exists():
                 write(kept, {item.nodeid: _ran(item) for item in tests})
             told = json.loads(kept.read_text(encoding="utf-8"))
@@ -106,7 +114,7 @@ class Trial:
         told: hears what became of each and which file of tests killed it, and says whether to go on
         """
         waiting, going = iter(mutants), True
-        running: dict[int, tuple[Mutant, int]] = {}
+        running: dict[int, _Running] = {}
         while going or running:
             while going and len(running) < jobs:
                 if (mutant := next(waiting, None)) is None:
@@ -114,36 +122,40 @@ class Trial:
                 elif not self.tests.get(mutant.of):
                     going = told(mutant, UNTESTED, "")
                 else:
-                    pid, killer = self._fork(mutant)
-                    running[pid] = mutant, killer
+                    one = self._fork(mutant)
+                    running[one.pid] = one
             if running:
                 pid, status = os.waitpid(-1, 0)
-                mutant, killer = running.pop(pid)
-                going = told(mutant, *self._became(mutant, status, killer)) and going
+                one = running.pop(pid)
+                going = told(one.mutant, *self._became(one, status)) and going
 
-    def _fork(self, mutant: Mutant) -> tuple[int, int]:
-        """Start a process that tries a mutant, and a pipe for the number of the test that kills it."""
-        tests = self.tests[mutant.of]
+    def _fork(self, mutant: Mutant) -> "_Running":
+        tests = tuple(self.tests[mutant.of])
         killer, said = os.pipe()
         if pid := os.fork():
             os.close(said)
-            return pid, killer
-        _limited(_SLOW * sum(self.cost_s[item.nodeid] for item in tests) + 1)
-        set_mutant_under_test(mutant.name)
-        for number, item in enumerate(tests):
-            if _failure(item):
-                os.write(said, str(number).encode())
-                os._exit(1)
-        os._exit(0)
+            return _Running(pid, mutant, tests, killer)
+        try:
+            _limited(_SLOW * sum(self.cost_s[item.nodeid] for item in tests) + 1)
+            set_mutant_under_test(mutant.name)
+            for number, item in enumerate(tests):
+                if _failure(item):
+                    os.write(said, str(number).encode())
+                    os._exit(1)
+            os._exit(0)
+        finally:  # whatever it raises: this process must not go on as if it were its parent
+            os._exit(1)
 
-    def _became(self, mutant: Mutant, status: int, killer: int) -> tuple[str, str]:
-        with os.fdopen(killer) as pipe:
+    def _became(self, one: "_Running", status: int) -> tuple[str, str]:
+        """What became of a mutant, and the file of the test that killed it."""
+        with os.fdopen(one.killer) as pipe:
             number = pipe.read()
-        tests = self.tests[mutant.of]
         if number:  # who killed this one may kill the next of the function, too
-            tests.insert(0, tests.pop(int(number)))
-            return KILLED, tests[0].location[0]
-        return (HUNG, tests[0].location[0]) if status else (SURVIVED, "")
+            item, tests = one.tests[int(number)], self.tests[one.mutant.of]
+            tests.remove(item)
+            tests.insert(0, item)
+            return KILLED, item.location[0]
+        return (HUNG if status else SURVIVED), ""
 
 
 def _ran(item: pytest.Item) -> tuple[float, list[str]]:

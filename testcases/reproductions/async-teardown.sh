@@ -6,6 +6,10 @@
 #   ends when new QEMU has taken old QEMU's place.
 # Came: its parent does not end, it execs: the helper waits on, and new QEMU starts one more. Old address
 #   spaces (and what they hold, as KVM's page tables) add up, one an update, until QEMU is ended.
+# Cause (by upstream's source): the helper of init_async_teardown() (system/async-teardown.c) is a clone with CLONE_VM
+#   that waits for its parent's death signal (PR_SET_PDEATHSIG); an exec sends none.
+# Fix (inferred): end the helper before the exec, in a migration notifier for MIG_MODE_CPR_EXEC, and start it again if
+#   the exec fails; or let it wait for the end of a pipe with O_CLOEXEC.
 # Usage: async-teardown.sh    (root for /dev/kvm)
 . "$(dirname "$0")/common.sh"
 

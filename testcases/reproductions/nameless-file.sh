@@ -7,6 +7,11 @@
 # Came: with mem-path=FOLDER, the usual way to use a hugetlbfs, old QEMU makes a file in it and removes its name;
 #   new QEMU makes another one. blocked-reasons is empty, `migrate` is accepted, the update ends well, and what
 #   the firmware had written below 640 KiB is gone. (vapic is off as in private-ram.sh, else new QEMU ends.)
+# Cause: ram_block_add_cpr_blocker() (system/physmem.c) takes any shared memory with a descriptor for memory that new
+#   QEMU finds again, which it does by the name in mem-path (and then it opens the file once more, whose old
+#   descriptor stays). By cpr-exec it adds no blocker anyway (see private-ram.sh).
+# Fix (inferred): hand the descriptor of a memory-backend-file over (cpr_save_fd(), as a memfd's), which would end the
+#   leak of a named one as well; until then a blocker where mem-path is a folder.
 # Usage: nameless-file.sh    (root for /dev/kvm)
 . "$(dirname "$0")/common.sh"
 

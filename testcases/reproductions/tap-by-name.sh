@@ -7,7 +7,7 @@
 #   close-on-exec, so it leaks into new QEMU and keeps the tap busy. New QEMU cannot open it, and ends.
 # Cause: tap_open() (net/tap-linux.c) opens /dev/net/tun by open(..., O_RDWR), without O_CLOEXEC: mov $0x2,%esi at
 #   0x5eedf6 of Debian's binary; "could not configure" is net/tap-linux.c:117 in new QEMU.
-# Fix: O_RDWR | O_CLOEXEC (qemu_open_old() does so). Tried below, in a copy of the binary.
+# Fix: O_RDWR | O_CLOEXEC (qemu_open_old() does so). Tried below (FIX=1), in a copy of the binary.
 # Usage: tap-by-name.sh    (root)
 . "$(dirname "$0")/common.sh"
 

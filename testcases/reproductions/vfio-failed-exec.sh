@@ -24,7 +24,7 @@
 #   cpr-exec that comes before the exec (line 149, from a bottom half that the same event schedules); when execvp()
 #   fails, the function's interrupts are given back to a KVM that is not there.
 # Fix: leave MIG_MODE_CPR_EXEC out at hw/vfio/cpr.c:200. The exec closes KVM's descriptors by itself (all have
-#   O_CLOEXEC, seen in /proc/PID/fdinfo), and until it has succeeded old QEMU needs them. Tried below, in a copy of
+#   O_CLOEXEC, seen in /proc/PID/fdinfo), and until it has succeeded old QEMU needs them. Tried below (FIX=1), in a copy of
 #   the binary in which that mask is changed: old QEMU runs on, and an update that succeeds does so still. To look at
 #   kvm_state in kvm_vm_ioctl() would not do: the guest's processors are gone as well.
 # Usage: vfio-failed-exec.sh BDF    (root; a PCI function with INTx that nobody uses, alone in its IOMMU group)

@@ -7,7 +7,7 @@
 #   so that the guest outlives the update (see tap-by-name.sh).
 # Cause: net_init_tap_one() (net/tap.c, before line 771) opens /dev/vhost-net by open(..., O_RDWR), without O_CLOEXEC:
 #   mov $0x2,%esi at 0x5edc8d of Debian's binary.
-# Fix: O_RDWR | O_CLOEXEC (qemu_open_old() does so). Tried below, in a copy of the binary.
+# Fix: O_RDWR | O_CLOEXEC (qemu_open_old() does so). Tried below (FIX=1), in a copy of the binary.
 # Usage: vhost-net-leak.sh    (root)
 . "$(dirname "$0")/common.sh"
 

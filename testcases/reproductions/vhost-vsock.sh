@@ -7,7 +7,7 @@
 #   into new QEMU and keeps the guest's cid. New QEMU cannot take the cid, and ends.
 # Cause: vhost_vsock_device_realize() (hw/virtio/vhost-vsock.c) opens /dev/vhost-vsock by open(..., O_RDWR), without
 #   O_CLOEXEC: mov $0x2,%esi at 0x85ec00 of Debian's binary; "unable to set guest cid" is line 179 in new QEMU.
-# Fix: O_RDWR | O_CLOEXEC (qemu_open_old() does so). Tried below, in a copy of the binary.
+# Fix: O_RDWR | O_CLOEXEC (qemu_open_old() does so). Tried below (FIX=1), in a copy of the binary.
 # Usage: vhost-vsock.sh [CID]    (root)
 . "$(dirname "$0")/common.sh"
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from lab.drivers.virtual_seed import KeyPair, write_private
 from lab.places.coordinator import Coordinator
 from lab.places.holding import Holding
 from lab.places.lease import Terms, Watch, holder_name
@@ -27,6 +28,13 @@ NOWHERE: Groups = {
     }
 }
 """What an exporter offers of a host that is not there."""
+
+
+def nowhere(folder: Path) -> Groups:
+    """The same, with a key of ours that can be read."""
+    write_private(folder / "key", KeyPair.made().private)
+    host, key = NOWHERE["bench"]["host"], NOWHERE["bench"]["key"]
+    return {"bench": {"host": host, "key": {**key, "key_file": str(folder / "key")}}}
 
 
 @contextmanager

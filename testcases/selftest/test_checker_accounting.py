@@ -41,6 +41,15 @@ TABLE = [
         process("after", **NOTHING),
     ),
     row(
+        "nobody looked before the first update, and the second one loses the charge",
+        FAIL,
+        "^VmPin was 262400 kB and is 0 kB since update 2$",
+        lambda s: s.drop("host.process", when="before", update=1),
+        lambda s: s.change("host.process", {"when": "before", "update": 2}, **IOMMUFD),
+        lambda s: s.change("host.process", {"when": "after", "update": 2}, **NOTHING),
+        updates=2,
+    ),
+    row(
         "VmLck is gone",
         FAIL,
         "VmLck was 262400 kB and is 0",

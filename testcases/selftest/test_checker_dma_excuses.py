@@ -192,3 +192,29 @@ FROM_GUEST = [
 @pytest.mark.parametrize("spoil, outcome, says, updates", FROM_GUEST)
 def test_from_guest(tmp_path: Path, spoil: Any, outcome: Any, says: str, updates: int) -> None:
     hold(dma_intact(f"nic.{FROM}"), tmp_path, spoil, updates, outcome, says)
+
+
+ETHTOOL = {  # of what `ethtool -S` prints of each driver; {own} and {port} are what rises
+    "igb": "  rx_packets: 1\n  rx_no_buffer_count: {own}\n  rx_missed_errors: 0\n  rx_fifo_errors: {own}",
+    "ixgbe": "  rx_packets: 1\n  rx_no_buffer_count: 0\n  rx_no_dma_resources: {own}\n  fdir_miss: 5",
+    "ice": "  rx_unicast: 1\n  rx_dropped: {own}\n  rx_dropped.nic: {port}\n  rx_bytes: 64",
+    "mlx5_core": "  rx_packets: 1\n  rx_out_of_buffer: {own}\n  rx_discards_phy: {port}\n  rx_bytes: 64",
+}
+
+
+def told_by(driver: str, **values: int) -> dict[str, int]:
+    lines = ETHTOOL[driver].format(**{"own": 0, "port": 0} | values).splitlines()
+    return {name.strip(): int(value) for name, _, value in (line.rpartition(":") for line in lines)}
+
+
+@pytest.mark.parametrize("driver", ETHTOOL)
+@pytest.mark.parametrize("values, outcome", [({"own": 2}, UNKNOWN), ({"own": 1, "port": 9}, FAIL)])
+def test_each_driver_counts_what_its_ring_lost(
+    tmp_path: Path, driver: str, values: dict[str, int], outcome: Any
+) -> None:
+    def spoil(story: Any) -> None:
+        for when, counters in (("start", told_by(driver)), ("end", told_by(driver, **values))):
+            story.change("load.counters", {"where": "guest-nic", "when": when}, counters=counters)
+
+    lost = lose(BEFORE, INSIDE), load_at(20000, 4096)
+    hold(dma_intact(f"nic.{TO}"), tmp_path, (*lost, spoil), 1, outcome, "lost")

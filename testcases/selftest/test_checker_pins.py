@@ -62,6 +62,7 @@ ROWS = [
     ),
     row("no table", UNKNOWN, "no table pins", lambda s: s.tables.pop("pins")),
     row("no sample before", UNKNOWN, "before the update", asleep(-1, INVOKE + 1)),
+    row("no sample that was surely before", UNKNOWN, "before the update", asleep(-1, INVOKE)),
     row("no sample in the update, nor after", UNKNOWN, "no sample", asleep(INVOKE - 100, 9999)),
     row("asleep over the whole update and back for the end", UNKNOWN, "no sample.*for", asleep(990, 1760)),
     row("asleep for 250 ms", PASS, "65600", asleep(1100, 1350)),

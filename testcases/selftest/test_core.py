@@ -1,6 +1,8 @@
 """The core: timeline, verdict, columns."""
 
+import errno
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -167,8 +169,46 @@ def test_the_worst_wins(outcomes: list[Outcome], expected: Outcome) -> None:
 def test_what_did_not_pass_is_said_with_its_evidence() -> None:
     with pytest.raises(AssertionError, match=r"^FAIL x: because \[events 1, 2\]\nUNKNOWN x: because"):
         raise_for([verdict(PASS), verdict(FAIL), verdict(UNKNOWN)])
-    with pytest.raises(Inconclusive, match="nothing was judged"):
+    with pytest.raises(Inconclusive, match=r"^nothing was judged$"):
         raise_for([])
+    assert str(Verdict("x", PASS, "because")) == "PASS x: because"
+
+
+def test_a_verdict_is_written_down_whole() -> None:
+    written = {"checker": "x", "outcome": "FAIL", "summary": "because", "evidence": [1, 2]}
+    assert verdict(FAIL).as_json() == written
+
+
+def test_checkers_are_given_the_timeline() -> None:
+    timeline, seen = Timeline(()), list[Timeline]()
+
+    def looks(given: Timeline) -> Verdict:
+        seen.append(given)
+        return verdict(PASS)
+
+    judge(timeline, [looks, looks])
+    assert [one is timeline for one in seen] == [True, True]
+
+
+def test_what_cannot_be_written_is_told_and_nothing_after_it(tmp_path: Path) -> None:
+    recorder = Recorder(tmp_path / "timeline.jsonl")
+    assert recorder.failure is None
+    assert recorder.record("a") == 0
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, recorder.fileno())
+    os.close(full)
+    assert recorder.record("b") == -1
+    first = recorder.failure
+    assert first is not None and first.errno == errno.ENOSPC
+    assert recorder.record("c") == -1
+    recorder.close()  # which tries once more to write what it holds
+    assert recorder.failure is first
+    assert recorder.record("d") == -1
+    assert [event.kind for event in Timeline.load(recorder.path).events] == ["a"]
+
+
+def test_a_recorder_makes_the_folders_it_needs(tmp_path: Path) -> None:
+    assert Timeline.load(recorded(tmp_path / "run" / "case")).events
 
 
 def test_a_crashed_checker_is_unknown_and_hides_nobody() -> None:

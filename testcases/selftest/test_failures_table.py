@@ -15,7 +15,9 @@ from lab.checkers.failure import ANSWERS
 from lab.failures import IN_PLACE, LOST, UNHARMED, Failure
 from lab.failures import listener as listener_file
 from lab.failures.kills import SAVED_BYTES, kill_amid
+from lab.failures.moments import all_ram
 from lab.failures.newcomer import KILLER, without_vfio
+from lab.failures.plugging import found, taken
 from lab.failures.table import ALL, ALONE, FAILURES, TOGETHER, boots
 
 QEMU_LIKE = """
@@ -95,6 +97,32 @@ def test_what_was_asked_for_is_there(asked: str) -> None:
 def test_a_command_line_without_its_vfio_devices() -> None:
     argv = ["qemu", "-device", "vfio-pci,id=dev0,host=1", "-device", "virtio-serial-pci", "-qmp", "x"]
     assert without_vfio(argv) == ["qemu", "-device", "virtio-serial-pci", "-qmp", "x"]
+
+
+def test_a_guest_has_taken_a_device_when_it_has_addresses() -> None:
+    """As query-pci of QEMU 11.1.3 shows one right after device_add, and one that the firmware has set up."""
+    late = {"qdev_id": "late", "regions": [{"bar": 1, "address": -1}, {"bar": 4, "address": -1}]}
+    slot = {
+        "qdev_id": "port0",
+        "regions": [{"bar": 0, "address": 4267708416}],
+        "pci_bridge": {"devices": [late]},
+    }
+    ports = {"qdev_id": "ports", "regions": [{"bar": 0, "address": 49152}, {"bar": 1, "address": 4267704320}]}
+    assert found([{"devices": [ports, slot]}]) == late and not taken(late)
+    assert taken(ports)
+    assert found([{"devices": [ports, {"qdev_id": "port0", "pci_bridge": {}}]}]) is None and not taken(None)
+
+
+@pytest.mark.parametrize("end, begun", [("00000000000c2fff", False), ("000000000fffffff", True)])
+def test_a_firmware_that_has_begun_has_made_all_ram(end: str, begun: bool) -> None:
+    """Lines of QEMU 11.1.3 before and after."""
+    told = (
+        f'FlatView #0\r\n AS "memory", root: system\r\n  0000000000000000-{end} (prio 0, ram): ram0 KVM\r\n'
+    )
+    assert (
+        all_ram(told + "  0000000000100000-000000000fffffff (prio 0, ram): ram0 @0000000000100000 KVM\r\n")
+        is begun
+    )
 
 
 @pytest.mark.parametrize("phase", ["exec", "socket", "state"])

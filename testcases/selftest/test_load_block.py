@@ -50,7 +50,8 @@ def test_a_disk_that_works(bench: Bench) -> None:
         sent, received = bench.table(f"{stream}.sent"), bench.table(f"{stream}.received")
         result = account(sent["seq"], received["seq"])
         assert (result.lost, result.repeated, result.foreign) == (0, 0, 0)
-        assert sent["seq"].tolist() == list(range(len(sent["seq"])))
+        # on a busy machine a request may outlast a round of all slots, which costs its slot's next number
+        assert (np.diff(sent["seq"]) > 0).all()
         assert received["good"].all()
         assert set(np.unique(received["epoch"]).tolist()) == {1, 2}
         for table in (sent, received):

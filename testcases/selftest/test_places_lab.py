@@ -1,5 +1,7 @@
 """Places of a real coordinator with real exporters, on loopback: who gets one, and what ends a lease."""
 
+import json
+import re
 import signal
 import threading
 import time
@@ -8,14 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from lab.cli import places
 from lab.errors import BenchError, LabUsageError
 from lab.places import local, turn
 from lab.places.coordinator import Coordinator, Gone
 from lab.places.holding import LeaseLost
 from lab.places.local import LocalCoordinator
+from lab.places.rent import Asked, rented
 from lab.places.turn import Waiting
+from lab.places.view import in_use_key
 from lab.waiting import wait_until
-from testcases.selftest.places_lab import NOWHERE, Line, holder, holding
+from testcases.selftest.places_lab import NOWHERE, ROOT, Line, holder, holding, nowhere
 
 SOON_S = 20.0
 
@@ -26,7 +31,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalCoordinator]:
     folder = tmp_path_factory.mktemp("lab")
     with (
         local.coordinator(folder) as coordinator,
-        local.exporter(coordinator.address, "live", NOWHERE, folder),
+        local.exporter(coordinator.address, "live", nowhere(folder), folder),
     ):
         yield coordinator
 
@@ -151,6 +156,19 @@ def test_unknown_tags_are_told_at_once(lab: LocalCoordinator, place: str) -> Non
         pass
 
 
+def test_people_and_programs_are_told_who_has_what(
+    lab: LocalCoordinator, place: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with holding(lab.address, "run", {"name": place}) as held:
+        places.places(lab.address, as_json=True)
+        row = next(row for row in json.loads(capsys.readouterr().out) if row["place"] == place)
+        assert (row["holder"], row["exporter_alive"], row["remarks"]) == (held.name, True, [])
+        places.places(lab.address)
+        told = capsys.readouterr().out
+    assert place[:8] in told
+    assert "held by" in told
+
+
 def test_beats_keep_a_lease(lab: LocalCoordinator, place: str) -> None:
     """Another that watches for longer than a lease does not get it."""
     lease_s = 3.0
@@ -179,6 +197,37 @@ def test_a_killed_controller_loses_its_place_after_its_lease(lab: LocalCoordinat
     with holding(lab.address, "next", {"name": place}) as held:
         assert time.monotonic() - began_s >= lease_s * 0.9
         assert list(held.place.in_use) == ["ctl/alice-killed-lease2"], "its host must be given back first"
+
+
+def test_a_host_that_cannot_be_given_back_is_quarantined(
+    lab: LocalCoordinator, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody left it, and it does not answer: nothing listens where its ssh should be."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    template = tmp_path / "template.yaml"
+    template.write_text(
+        (ROOT / "targets/place.yaml").read_text().replace("{}", "{connect_timeout_s: 0.5}", 1)
+    )
+    said: list[str] = []
+    with Coordinator(lab.address, "admin/places") as admin:
+        admin.tag(place, {in_use_key("ctl/bob-dead-lease1"): "ctl/bob-dead-lease1 yesterday"})
+        asked = Asked(lab.address, {"name": place}, 10.0)
+        with (
+            pytest.raises(BenchError, match=rf"{place} could not be given back: ssh at .* did not answer"),
+            rented(asked, "next", template, tmp_path, tell=lambda _: None, say=said.append),
+        ):
+            pytest.fail("it was handed out")
+        assert said[0] == f"place {place} is ours"
+        assert re.search("left as it was by ctl/bob-dead-lease1 .*there since yesterday.* in 1 s", said[1])
+        tags = admin.read(place).tags
+        assert tags["health"] == "quarantined"
+        assert "could not be given back: ssh at" in tags["health_reason"]
+        assert admin.read(place).holder is None
+        with (
+            pytest.raises(BenchError, match="quarantined: it could not"),
+            holding(lab.address, "x", {"name": place}),
+        ):
+            pass
 
 
 def test_a_stopped_controller_finds_its_place_taken(lab: LocalCoordinator, place: str) -> None:

@@ -10,7 +10,7 @@ import pytest
 from lab.cli.places import asked
 from lab.drivers import target_file
 from lab.errors import BenchError, LabUsageError
-from lab.places.lease import Terms, Watch, holder_name, lease_of, now_s
+from lab.places.lease import LEASE_S, Terms, Watch, holder_name, lease_of, now_s
 from lab.places.permit import Leave, Permit, obey
 from lab.places.table import rows
 from lab.places.target import write_target
@@ -53,13 +53,19 @@ def test_a_lease_ends_by_the_observers_clock_alone() -> None:
     assert watch.left_s("a", HOLDER, 160.0) == 0.0
     watch.saw("a", HOLDER, 4000.0, at_s=160.0)  # a new stamp, of a clock that was set back
     assert watch.left_s("a", HOLDER, 160.0) == 60.0
+    assert not watch.quiet("a", HOLDER, 160.0)
+    assert watch.quiet("a", HOLDER, 220.0)
 
 
-def test_who_was_never_seen_may_have_beaten_just_now() -> None:
+def test_who_was_not_read_to_have_ended_may_have_beaten_just_now() -> None:
     watch = Watch()
     watch.saw("a", HOLDER, 1.0, at_s=0.0)
-    assert watch.left_s("b", HOLDER, 1000.0) == 60.0
-    assert watch.left_s("a", HOLDER.replace("e814", "e815"), 1000.0) == 60.0
+    assert watch.left_s("b", HOLDER, 1000.0) is None
+    assert watch.stops_within_s("a", HOLDER) == 60.0
+    watch.ended("a", HOLDER)
+    assert watch.stops_within_s("a", HOLDER) == 0.0
+    assert watch.stops_within_s("b", HOLDER) == 60.0
+    assert watch.stops_within_s("a", "who wrote this by hand?") == LEASE_S
 
 
 def test_a_person_keeps_a_place_for_ever() -> None:
@@ -73,8 +79,8 @@ def test_it_is_obeyed_when_the_pipe_says_stop_and_then_kill() -> None:
     with Permit() as permit:
         permit.give(Leave(now_s() + 1000, now_s() + 1000))
         permit.give(Leave(now_s(), now_s() + 0.8, "because"))
-        obey(permit.reader, said.append, lambda: said.append("killed"))
-    assert said == ["because", "killed"]
+        obey(permit.reader(), said.append, lambda: said.append("killed"))
+    assert said == ["because", "killed"], "also who comes after it was said"
 
 
 def test_a_controller_that_is_gone_is_obeyed_too() -> None:
@@ -93,9 +99,10 @@ def test_a_controller_that_is_gone_is_obeyed_too() -> None:
 def test_a_permit_that_is_renewed_lets_go_on() -> None:
     said: list[str] = []
     with Permit() as permit:
+        reader = permit.reader()
         permit.give(Leave(now_s() + 0.2, now_s() + 0.9))
         permit.give(Leave(now_s() + 99, now_s() + 99))
-        thread = threading.Thread(target=obey, args=(permit.reader, said.append, lambda: None), daemon=True)
+        thread = threading.Thread(target=obey, args=(reader, said.append, lambda: None), daemon=True)
         thread.start()
         thread.join(1.5)
         assert said == []

@@ -7,15 +7,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from functools import partial
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
-from fixtures.shelf import Shelf
 from lab.agents import faults
 from lab.agents.faults import FaultyWire
 from lab.agents.host.kmsg import KmsgWatch
@@ -273,36 +271,3 @@ def test_every_later_connection_of_a_guest_goes_through_what_is_asked_for() -> N
     link.through(made)
     wait_until(lambda: len(ends) > 1 and through, 5, "the next connection")
     link.close()
-
-
-# -- one guest for several cases
-
-
-@contextmanager
-def thing(log: list[str], name: str) -> Iterator[str]:
-    log.append(f"+{name}")
-    yield name
-    log.append(f"-{name}")
-
-
-def test_what_is_on_a_shelf_serves_the_next_case_only_if_it_is_sound() -> None:
-    log: list[str] = []
-    shelf = Shelf()
-
-    def case(of: str, sound: bool) -> None:
-        shelf.begin(of)
-        for name in ("agent", "guest"):
-            assert shelf.take(name, partial(thing, log, name)) == name == shelf.there(name)
-        shelf.sound = sound
-        shelf.end()
-
-    made, ended = ["+agent", "+guest"], ["-guest", "-agent"]
-    case("nic", sound=True)
-    assert log == made
-    case("nic", sound=False)
-    assert log == [*made, *ended] and shelf.there("agent") is None
-    case("nic", sound=True)
-    case("edu", sound=True)
-    assert log == [*made, *ended, *made, *ended, *made]
-    shelf.clear()
-    assert log == [*made, *ended] * 3

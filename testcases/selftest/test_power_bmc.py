@@ -166,6 +166,22 @@ def test_serial_over_lan_goes_into_the_consoles_log(bench: BmcBench, tmp_path: P
         target.deactivate(console)
 
 
+def test_a_console_whose_password_is_nowhere_says_that_it_is_blind(bench: BmcBench, tmp_path: Path) -> None:
+    target = Target("host")
+    nowhere = {**bench.ipmi, "password_file": str(tmp_path / "nowhere")}
+    target_factory.make_resource(target, "IpmiBmc", "bmc", nowhere)
+    target_factory.make_driver(target, "SerialConsole", "sol", {})
+    console = target.get_driver(SerialConsole, activate=False)
+    console.log_dir = tmp_path
+    target.activate(console)
+    try:
+        wait_until(
+            lambda: b"blind from here: the BMC's password" in console.console_log.read_bytes(), 5, "why"
+        )
+    finally:
+        target.deactivate(console)
+
+
 def test_a_password_in_a_librarys_message_is_hidden() -> None:
     known = Credentials("u", "pa55")
     with pytest.raises(ValueError, match=re.escape("bad (hidden)!")), known.kept_secret():

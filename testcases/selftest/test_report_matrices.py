@@ -60,6 +60,7 @@ def run(tmp_path: Path) -> Path:
         chardev_case(tmp_path, "pty-exec", "C", told(lost=2, eofs=1, connections=2), ended),
         failure_case(tmp_path),
         {"nodeid": f"{REPRODUCED}[private-ram]", "status": "passed", "folder": None},
+        {"nodeid": f"{REPRODUCED}[aux-ram]", "status": "broken", "reason": "no bench", "folder": None},
         {"nodeid": HERE.format("pty-path"), "status": "failed", "reason": "kept", "folder": None},
     ]
     record = {"cases": cases, "suite": "matrices", "planned": ["x"], "commit": "a"}
@@ -90,6 +91,7 @@ def test_a_cell_says_which_case_obtained_it_or_that_none_did(run: Path) -> None:
     found = {row: told for (row, _), told in cells(preflight).items()}
     assert found["ram-private"] == ("kept", "shown", "test_the_defect_is_there[private-ram]")
     assert found["pty-path"] == ("wrong", "not seen", HERE.format("pty-path").split("::")[-1])
+    assert found["aux-ram-private"][:2] == ("unknown", "unknown")
     assert found["add-fd"] == ("missing", "", "")
     assert {row for row, told in found.items() if told[0] == "impossible"} == set(NOT_SHOWN)
     by_question = {
@@ -106,7 +108,7 @@ def test_what_is_unknown_is_not_counted_as_obtained(run: Path) -> None:
     assert str(chardevs) == f"chardevs: 1 of {len(chardevs.cells)} cells obtained"
     able = len(RULES) - len(NOT_SHOWN) - len(NO_LOSS)
     assert str(preflight).startswith(
-        f"preflight: 2 of {able} cells obtained, 1 wrong, {len(NOT_SHOWN)} cannot"
+        f"preflight: 2 of {able} cells obtained, 1 wrong, 1 unknown, {len(NOT_SHOWN)} cannot"
     )
     assert str(failures) == f"failures: 3 of {len(failures.cells)} cells obtained, 1 wrong, 1 unknown"
 
@@ -137,6 +139,7 @@ def test_a_run_about_something_else_has_no_page(run: Path) -> None:
         assert wanted(run, matrices(run)) is is_wanted
     (run / "run.json").write_text(json.dumps({"cases": [], "suite": None}))
     assert add_page(run) == [] and not (run / "matrices").exists()
+    assert add_page(run / "nowhere") == []
 
 
 def test_the_suite_holds_what_obtains_each_cell() -> None:

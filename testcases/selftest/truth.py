@@ -8,6 +8,7 @@ import pytest
 
 from lab.verdict import Checker, Outcome
 
+from .reviewed import hold_to_review
 from .story import Spoiler
 from .timelines import healthy
 
@@ -37,3 +38,4 @@ def hold(
     assert re.search(says, verdict.summary), str(verdict)
     assert all(0 <= index < len(timeline.events) for index in verdict.evidence)
     assert "\n" not in verdict.summary
+    hold_to_review(verdict, timeline, folder)

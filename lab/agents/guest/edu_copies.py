@@ -14,8 +14,8 @@ from .edu_registers import BUFFER_BYTES, Bar, Engine
 
 STREAM = "copy"
 FAULTS = ("flip", "stale", "torn", "missing", "wild")
-NOWHERE = 0xA0000
-"""Where a PC has no memory (the VGA window, of a guest without VGA): nothing is mapped there for a device."""
+FIRMWARE = 0xF0000
+"""Where a PC has its firmware. QEMU's q35 makes it read-only memory (PAM0), and so VFIO maps it."""
 BLOCKS_UNDER_WAY = 2
 NOTHING = b"\xa5"
 """What a page holds before the device writes it."""
@@ -79,13 +79,13 @@ class Dma:
     address: int
 
 
-class Nowhere:
-    """A page that is not there."""
+class Firmware:
+    """A page that no device may write."""
 
     memory = b""
 
     def address(self) -> int:
-        return NOWHERE
+        return FIRMWARE
 
     def close(self) -> None: ...
 
@@ -132,7 +132,7 @@ class Copies:
         flip, stale: the device is given a flipped bit, or the block before it, in its place
         torn:        half of it comes back
         missing:     it does not come back
-        wild:        nothing; but the device writes where no memory is, once more than it should
+        wild:        nothing; but the device writes where it may not, once more than it should
 
         Raises:
             AgentError: for another kind.
@@ -186,7 +186,7 @@ class Copies:
         self.dma = None
         if self._planted and self._planted[0] == "wild":
             self._planted.popleft()
-            self._start((self._free or self._under_way)[0], Nowhere(), outward=True)
+            self._start((self._free or self._under_way)[0], Firmware(), outward=True)
         elif self._free and self.sending:
             block = self._free.popleft()
             block.seq, block.epoch, self.seq = self.seq, self.epoch, self.seq + 1
@@ -208,7 +208,7 @@ class Copies:
             block.source.memory[: self._block_bytes] = older
 
     def _start(self, block: Block, page: Page, *, outward: bool) -> None:
-        if outward and page.address() != NOWHERE:
+        if outward and page.address() != FIRMWARE:
             page.memory[:] = NOTHING * len(page.memory)
         self.dma = Dma(block, outward, page, page.address())
         self._ticks, self._endless = 0, False
@@ -232,7 +232,7 @@ class Copies:
         if dma.page.address() != dma.address:
             self._moved(dma)
             return
-        if dma.outward and dma.address != NOWHERE:
+        if dma.outward and dma.address != FIRMWARE:
             self._free.append(self._under_way.popleft())
             self._check(dma.block)
         self._next()
