@@ -152,8 +152,12 @@ def test_a_dead_end_of_a_stream_cannot_be_asked(agent: HostAgent) -> None:
     assert "our end of chardev fd has died" in wait_until(refusal, 5, "the end of the thread")
 
 
-def test_a_process_whose_output_nobody_reads_any_more_is_told_of(agent: HostAgent, seen: Collected) -> None:
-    agent.spawn("qemu", ["sh", "-c", "sleep 0.3; echo a; echo b; sleep 1000"])
+def test_a_process_whose_output_nobody_reads_any_more_is_told_of(
+    agent: HostAgent, seen: Collected, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    # one line: a second one would end this shell by SIGPIPE, which QEMU ignores
+    agent.spawn("qemu", ["sh", "-c", f"until [ -e {go} ]; do sleep 0.05; done; echo a; sleep 1000"])
 
     def told() -> list[Any]:
         with suppress(AgentRefusal):  # here the kernel's log is not watched
@@ -162,6 +166,7 @@ def test_a_process_whose_output_nobody_reads_any_more_is_told_of(agent: HostAgen
 
     assert not told()
     agent.link.call("mishap_blind", name="output")
+    go.touch()
     blind = wait_until(told, 5, "the end of the thread")
     assert "who read the output of qemu" in blind[0]["reason"]
     assert not seen.of("log")
