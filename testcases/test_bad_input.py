@@ -205,7 +205,8 @@ def test_a_disk_that_fills_up_while_a_run_is_recorded(tmp_path: Path) -> None:
     """The runs lie on a small file system, which no other process sees and which is gone afterwards."""
     came = full(tmp_path, "80M", "test_full_disk or test_host_answers")
     assert came.status == 2 and came.left == []
-    *progress, line = came.stderr.splitlines()
+    standing, *progress, line = came.stderr.splitlines()
+    assert standing.startswith("calibration: "), came.stderr
     assert re.fullmatch(
         r"cprlab: the disk filled up during the run; what was recorded until then is in .*", line
     ), came.stderr
@@ -231,7 +232,7 @@ def test_ssh_that_does_not_answer(tmp_path: Path) -> None:
     case = came.case("test_host_answers")
     assert case["status"] == "broken"
     assert re.fullmatch(
-        r"BenchError: ssh at root@127.0.0.1:\d+ did not answer within 1 s: "
+        r"HostSilent: ssh at root@127.0.0.1:\d+ did not answer within 1 s: "
         "it accepts connections but sends no ssh banner",
         case["reason"],
     ), case["reason"]

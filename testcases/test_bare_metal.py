@@ -1,6 +1,7 @@
 """A host that its BMC alone switches, reached by ssh and a serial line, and nothing else is known about it.
 
-The host is emulated (lab/emulation), everything between it and these cases is what a real host would be reached by.
+The host is emulated (lab/emulation); everything between it and these cases is what a real host would be
+reached by.
 """
 
 import signal

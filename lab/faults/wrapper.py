@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-LATE_S = 12.0
+LATE_S = 22.0
 
 IOMMU_IOAS_UNMAP = 0x3B86
 """_IO(';', 0x86); include/uapi/linux/iommufd.h. Length 2^64-1 from IOVA 0: everything."""

@@ -27,7 +27,7 @@ def test_every_file_in_targets_is_valid(path: Path) -> None:
 def test_what_we_read_from_it() -> None:
     file = target_file.load(TARGETS / "virtual.yaml")
     assert file.options.guest.memory_mib == 256
-    assert file.options.limits.guest_pause_s == 10.0
+    assert file.options.limits.guest_pause_s == 20.0
     assert file.options.limits.reboot_pause_s == 120.0
     assert file.tools.qemu_new == "/usr/bin/qemu-system-x86_64"
 
