@@ -53,7 +53,7 @@ class Checker:
     def __init__(self, seen: "Callable[[Line], object]" = lambda line: None) -> None:
         self._seen = seen
         self.received = self.repeated = self.reordered = self.damaged = self.cut = 0
-        self.last_number = self.last_epoch = 0
+        self.last_number = self.first_epoch = self.last_epoch = 0
         self._missing: set[int] = set()
         self._tail = b""
 
@@ -71,6 +71,7 @@ class Checker:
             return
         self.received += 1
         self._seen(line)
+        self.first_epoch = min(self.first_epoch or line.epoch, line.epoch)
         self.last_epoch = max(self.last_epoch, line.epoch)
         self._count(line.number)
 
@@ -95,6 +96,7 @@ class Checker:
             "damaged": self.damaged,
             "cut": self.cut,
             "last_number": self.last_number,
+            "first_epoch": self.first_epoch,
             "last_epoch": self.last_epoch,
             "tail_bytes": len(self._tail),
         }

@@ -22,7 +22,8 @@ def told(**data: Any) -> Spoiler:
     """The reports of a connection from the guest, all well but for `data`."""
 
     def spoil(story: Story) -> None:
-        way = {"sent": 90, "received": 90, "lost": 0, "damaged": 0, "last_epoch": 2, "longest_idle_ms": 120}
+        way = {"sent": 90, "received": 90, "lost": 0, "damaged": 0, "longest_idle_ms": 120}
+        way |= {"first_epoch": 1, "last_epoch": 2}
         whole: dict[str, Any] = {"connections": 1, "eofs": 0, "drained": False, "update": 1}
         whole |= {name: value for name, value in data.items() if name in whole}
         whole["from_guest"] = way | {name: value for name, value in data.items() if name not in whole}
@@ -30,6 +31,10 @@ def told(**data: Any) -> Spoiler:
         story.add(3500, "chardev.report", chardev=ID, **(whole | {"drained": True}))
 
     return spoil
+
+
+def undrained(story: Story) -> None:
+    story.change("chardev.report", {"chardev": ID}, drained=False)
 
 
 def ended(story: Story) -> None:
@@ -76,7 +81,10 @@ AGAIN = {"eofs": 1, "connections": 2}
         (grade("cut", torn=True), FAIL, "1 lines from guest were damaged", [told(lost=2, damaged=3)]),
         (grade("cut"), FAIL, "2 lines from guest were damaged", [told(lost=2, damaged=2)]),
         (grade("cut", torn=True), FAIL, "were repeated", [told(lost=2, repeated=1)]),
-        (grade("A"), UNKNOWN, "for 4.0 s: the stream slept", [told(longest_idle_ms=4000)]),
+        (grade("A"), PASS, "grade A", [told(longest_idle_ms=10_000)]),
+        (grade("A"), UNKNOWN, "for 10.1 s: the stream slept", [told(longest_idle_ms=10_100)]),
+        (grade("A"), UNKNOWN, "no line sent from guest before update 1 came through", [told(first_epoch=2)]),
+        (grade("A"), UNKNOWN, "lines may still be under way", [told(), undrained]),
         (grade("A"), UNKNOWN, "nothing was ever sent from guest", [told(sent=0)]),
         (grade("A"), UNKNOWN, "nothing was reported of", []),
         (

@@ -27,7 +27,7 @@ def refused(story: Story, text: str = TEXT) -> Story:
     for cut in ("chardev.eof", "chardev.reopen"):
         first = next(e for e in story.events if e[1] == cut)
         story.events.remove(first)
-    ways = {"sent": 100, "received": 100, "lost": 0, "last_epoch": 2}
+    ways = {"sent": 100, "received": 100, "lost": 0, "first_epoch": 1, "last_epoch": 2}
     told = {"connections": 1, "eofs": 0, "to_guest": ways, "from_guest": dict(ways)}
     story.change("chardev.report", {"update": 1, "chardev": "stream-path"}, **told)
     story.add(INVOKE - 50, "failure.begin", failure=NAME, title="")
@@ -93,13 +93,20 @@ def wrong_byte(story: Story) -> Story:
 
 
 def line_lost(story: Story) -> Story:
-    ways = {"sent": 100, "received": 99, "lost": 1, "last_epoch": 2}
+    ways = {"sent": 100, "received": 99, "lost": 1, "first_epoch": 1, "last_epoch": 2}
     return story.change("chardev.report", {"update": 1, "chardev": "stream-fd"}, to_guest=ways)
 
 
 def behind(last_epoch: int, received: int) -> Callable[[Story], Story]:
     """The guest has yet to take the last lines of one chardev."""
-    ways = {"sent": 150, "received": received, "lost": 10, "last_number": 140, "last_epoch": last_epoch}
+    ways = {
+        "sent": 150,
+        "received": received,
+        "lost": 10,
+        "last_number": 140,
+        "first_epoch": 1,
+        "last_epoch": last_epoch,
+    }
     return lambda s: s.change("chardev.report", {"update": 1, "chardev": "stream-fd"}, to_guest=ways)
 
 

@@ -157,7 +157,7 @@ def test_a_connection_is_graded_as_the_model_does(
 ) -> None:
     story = healthy().drop("chardev.eof").drop("chardev.reopen")
     ways = {
-        way: {"sent": 9, "received": 9 - n, "lost": n, "last_epoch": 2 if new else 1}
+        way: {"sent": 9, "received": 9 - n, "lost": n, "first_epoch": 1, "last_epoch": 2 if new else 1}
         for way, n, new in zip(("to_guest", "from_guest"), lost, fresh, strict=True)
     }
     story.change("chardev.report", {"chardev": "stream-fd"}, connections=connections, eofs=eofs, **ways)

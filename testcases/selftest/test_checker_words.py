@@ -84,7 +84,7 @@ GRADE_A = [
         lambda s: s.change(
             "chardev.report",
             {"chardev": FD},
-            from_guest={"sent": 9, "received": 9, "lost": 0, "last_epoch": 2},
+            from_guest={"sent": 9, "received": 9, "lost": 0, "first_epoch": 1, "last_epoch": 2},
         ),
         updates=2,
     ),

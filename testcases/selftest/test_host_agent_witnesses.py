@@ -128,7 +128,7 @@ class FakeEnd:
         if self.error is not None:
             raise self.error
         self.seen = min(self.seen + 4, self.comes)
-        counters = dict.fromkeys(("repeated", "reordered", "damaged", "cut", "last_epoch"), 0)
+        counters = dict.fromkeys(("repeated", "reordered", "damaged", "cut", "first_epoch", "last_epoch"), 0)
         received = counters | {
             "received": self.seen,
             "last_number": self.seen,
@@ -139,9 +139,9 @@ class FakeEnd:
         return {**sent, "received": received} | backend
 
 
-def chardev_report(tmp_path: Path, host: FakeEnd, guest: FakeEnd) -> Timeline:
+def chardev_report(tmp_path: Path, host: FakeEnd, guest: FakeEnd, wait_s: float = 0.5) -> Timeline:
     def act(_: HostAgent, recorder: Recorder) -> None:
-        ChardevStream("s", host, guest, recorder).report(update=1, drain=True, wait_s=0.5)
+        ChardevStream("s", host, guest, recorder).report(update=1, drain=True, wait_s=wait_s)
 
     return recorded(tmp_path, act, FakeAgent())
 
@@ -158,6 +158,19 @@ def test_a_stream_is_reported_from_both_ends_once_all_has_come(tmp_path: Path) -
 def test_what_never_comes_is_lost(tmp_path: Path) -> None:
     report = chardev_report(tmp_path, FakeEnd(sent=10, comes=12), FakeEnd(sent=12, comes=7)).events[0].data
     assert (report["to_guest"]["lost"], report["from_guest"]["lost"]) == (3, 0)
+
+
+def test_what_comes_late_is_not_lost(tmp_path: Path) -> None:
+    host, guest = FakeEnd(sent=400, comes=12), FakeEnd(sent=12, comes=400)
+    report = chardev_report(tmp_path, host, guest, wait_s=0.2).events[0].data
+    assert (report["to_guest"]["lost"], report["drained"]) == (0, True)
+
+
+def test_what_still_comes_when_patience_ends_is_under_way(tmp_path: Path) -> None:
+    host, guest = FakeEnd(sent=10**6, comes=12), FakeEnd(sent=12, comes=10**6)
+    report = chardev_report(tmp_path, host, guest, wait_s=0.01).events[0].data
+    assert not report["drained"]
+    assert (report["to_guest"]["lost"], report["from_guest"]["lost"]) == (0, 0)
 
 
 def test_a_guest_that_is_gone_makes_the_stream_blind(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ TRUTH = {
 def test_counters(data: bytes, expected: dict[str, int]) -> None:
     checker = Checker()
     checker.feed(data)
-    counted = {name: value for name, value in checker.report().items() if value and name != "last_epoch"}
+    counted = {name: value for name, value in checker.report().items() if value and "epoch" not in name}
     assert counted == expected
 
 
@@ -51,7 +51,7 @@ def test_how_the_bytes_are_split_is_no_matter(cuts: list[int]) -> None:
     for start, end in itertools.pairwise(edges):
         checker.feed(data[start:end])
     counted = {name: value for name, value in checker.report(upto=20).items() if value}
-    assert counted == {"received": 20, "last_number": 20, "last_epoch": 1}
+    assert counted == {"received": 20, "last_number": 20, "first_epoch": 1, "last_epoch": 1}
 
 
 def test_missing_at_the_end_is_lost_once_the_last_number_is_known() -> None:
@@ -61,10 +61,10 @@ def test_missing_at_the_end_is_lost_once_the_last_number_is_known() -> None:
     assert checker.report(upto=5)["lost"] == 3
 
 
-def test_the_newest_epoch_is_kept() -> None:
+def test_the_oldest_and_the_newest_epoch_are_kept() -> None:
     checker = Checker()
-    checker.feed(lines(1, epoch=2) + lines(2, epoch=1))
-    assert checker.last_epoch == 2
+    checker.feed(lines(1, epoch=2) + lines(2, epoch=1) + lines(3, epoch=2))
+    assert (checker.first_epoch, checker.last_epoch) == (1, 2)
 
 
 @given(st.binary(max_size=40))

@@ -67,7 +67,7 @@ def test_the_page_says_all_without_colour(run: Path) -> None:
 
 
 def test_a_grade_that_is_not_believed_has_no_colour(tmp_path: Path) -> None:
-    cases = [case(tmp_path, "slept", "A", told(longest_idle_ms=9000))]
+    cases = [case(tmp_path, "slept", "A", told(longest_idle_ms=11_000))]
     (tmp_path / "run.json").write_text(json.dumps({"cases": cases}))
     (cell,) = matrix(tmp_path).cells
     assert (cell.grade, remark(cell), colour(cell)) == ("A", "UNKNOWN", COLOURS["?"])

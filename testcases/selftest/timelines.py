@@ -165,7 +165,7 @@ def _snapshots(story: Story, update: int, ms: float, when: str, interrupts: int)
 
 def _report(story: Story, ms: float, chardev: str, update: int, *, drained: bool) -> None:
     ways = {"sent": 100 * update, "received": 100 * update, "lost": 0, "repeated": 0, "reordered": 0}
-    ways |= {"damaged": 0, "last_epoch": update + 1}
+    ways |= {"damaged": 0, "first_epoch": 1, "last_epoch": update + 1}
     cuts = update if chardev == "stream-path" else 0
     to_guest = ways | ({"lost": 7, "received": 100 * update - 7} if cuts else {})
     story.add(

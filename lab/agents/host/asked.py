@@ -88,7 +88,8 @@ class AskedStream:
         self._wire, self._chardev, self._where, self._speaks = wire, chardev, where, PROTOCOLS[protocol]()
         self._period_s, self._epoch = 1 / rate_hz, epoch
         self.connections = self.eofs = 0
-        self.asked = self._answered = self._refused = self._last = self._last_epoch = 0
+        self.asked = self._answered = self._refused = 0
+        self._last = self._first_epoch = self._last_epoch = 0
         self._longest_idle_s = 0.0
         self._asking, self._pending = True, False
         self._stop, self._greeted, self._moved = threading.Event(), threading.Event(), True
@@ -120,6 +121,7 @@ class AskedStream:
         received = dict.fromkeys(("repeated", "reordered", "damaged", "cut"), 0)
         received |= {"received": self._answered, "lost": sent - self._answered}
         received |= {"last_number": self._last, "last_epoch": self._last_epoch}
+        received |= {"first_epoch": self._first_epoch}
         return {
             "chardev": self._chardev,
             "backend": self._where.backend,
@@ -194,6 +196,7 @@ class AskedStream:
         if answered:
             self._answered += 1
             self._last, self._last_epoch = self.asked, epoch
+            self._first_epoch = self._first_epoch or epoch
         else:
             self._refused += 1
         self._pending = False
