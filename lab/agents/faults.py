@@ -11,14 +11,12 @@ from .sending import Channel
 
 TO_GUEST = ("drop", "duplicate", "flip", "reorder", "stale")
 FROM_GUEST = ("drop", "flip", "delay")
-DELAY_S = 12.0
-"""Longer than any pause that a bench allows by default, or that a virtual one does."""
 
 
 class FaultyWire:
     """A channel that does to the next frames what it was told, and else passes them on.
 
-    A dropped frame counts as sent: that is the fault. "delay" keeps all frames back for DELAY_S, in order.
+    A dropped frame counts as sent: that is the fault. "delay" keeps all frames back for a time, in order.
     """
 
     def __init__(self, channel: Channel, out: Wire) -> None:
@@ -36,8 +34,8 @@ class FaultyWire:
             "stale": lambda frame: self._put(frame[:HEADER_BYTES] + self._older[HEADER_BYTES:]),
         }
 
-    def plant(self, kind: str, count: int = 1, direction: str = "to-guest") -> None:
-        """Do `kind` to the next `count` frames.
+    def plant(self, kind: str, count: int = 1, direction: str = "to-guest", seconds: float = 0.0) -> None:
+        """Do `kind` to the next `count` frames; "delay" to those of the next `seconds`.
 
         Raises:
             AgentError: if there is no such fault in that direction.
@@ -46,7 +44,7 @@ class FaultyWire:
         if kind not in possible:
             raise AgentError(f"no fault {kind!r} {direction}: there are {', '.join(possible) or 'none'}")
         if kind == "delay":
-            self._until_ns = time.monotonic_ns() + int(DELAY_S * 1e9)
+            self._until_ns = time.monotonic_ns() + int(seconds * 1e9)
         else:
             (self._to_guest if direction == "to-guest" else self._from_guest).extend([kind] * count)
         detail = {"kind": kind, "count": count, "direction": direction}

@@ -18,7 +18,10 @@ ALL_DMA = (TO_GUEST, FROM_GUEST)
 
 @dataclass(frozen=True)
 class Scene:
-    """What a fault can reach."""
+    """What a fault can reach.
+
+    too_long_s: longer than any pause that passes on this bench
+    """
 
     host: HostConnection
     functions: Sequence[str]
@@ -26,6 +29,7 @@ class Scene:
     far: Mapping[str, Agent]
     agent: HostAgent
     evidence: Evidence
+    too_long_s: float
 
 
 Plant = Callable[[Scene], object]
@@ -67,9 +71,11 @@ class Fault:
     risky: str = ""
     everyday: bool = False
 
-    def command(self, host: HostConnection) -> list[str]:
+    def command(self, host: HostConnection, too_long_s: float) -> list[str]:
         """The command to start new QEMU through."""
-        return ["/usr/bin/python3", host.put_blob(WRAPPER), self.wrapper] if self.wrapper else []
+        if not self.wrapper:
+            return []
+        return ["/usr/bin/python3", host.put_blob(WRAPPER), self.wrapper, f"{too_long_s:g}"]
 
     def expected(self, name: str) -> dict[str, Any]:
         """What the case says of itself."""

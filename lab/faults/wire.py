@@ -3,6 +3,10 @@
 from lab.faults.fault import FROM_GUEST, TO_GUEST, Fault, Plant, Scene, checkers
 
 
+def _delay(scene: Scene) -> None:
+    scene.far["far"].call("fault", kind="delay", direction="from-guest", seconds=scene.too_long_s)
+
+
 def _wire(kind: str, direction: str = "to-guest") -> Plant:
     def plant(scene: Scene) -> None:
         scene.far["far"].call("fault", kind=kind, direction=direction)
@@ -18,7 +22,7 @@ FAULTS = {
     "wire-flips-a-bit": Fault(checkers(FROM_GUEST), after=_wire("flip", "from-guest"), everyday=True),
     "wire-flips-a-bit-to-the-guest": Fault(checkers(TO_GUEST), after=_wire("flip")),
     # all frames come, and in order: only whoever waits for them can tell
-    "wire-delays-beyond-the-pause": Fault(checkers("guest_pause_below"), last=_wire("delay", "from-guest")),
+    "wire-delays-beyond-the-pause": Fault(checkers("guest_pause_below"), last=_delay),
     "tap-flips-a-bit": Fault(
         checkers("dma_intact(tap.from-guest)"), after=_wire("flip", "from-guest"), row="tap", iommu="vhost"
     ),

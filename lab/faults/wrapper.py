@@ -1,6 +1,6 @@
 """A new QEMU that does something wrong first: run on the bench host, standard library only.
 
-python3 wrapper.py FAULT QEMU ARG...
+python3 wrapper.py FAULT TOO_LONG_S QEMU ARG...
 
 Old QEMU execs it as it would exec new QEMU, so it holds every descriptor that is handed over. It
 plants its fault and execs QEMU in turn.
@@ -18,8 +18,6 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-
-LATE_S = 22.0
 
 IOMMU_IOAS_UNMAP = 0x3B86
 """_IO(';', 0x86); include/uapi/linux/iommufd.h. Length 2^64-1 from IOVA 0: everything."""
@@ -45,7 +43,7 @@ def descriptors(of: str) -> list[int]:
 
 def late(argv: Sequence[str]) -> None:
     """Start long after old QEMU has gone."""
-    time.sleep(LATE_S)
+    time.sleep(float(sys.argv[2]))
 
 
 def leak(argv: Sequence[str]) -> None:
@@ -71,7 +69,7 @@ def close_stream(argv: Sequence[str]) -> None:
 def eat_byte(argv: Sequence[str]) -> None:
     """Take one byte of what the inherited chardev was sent."""
     with socket.socket(fileno=os.dup(_stream(argv))) as stream:
-        select.select([stream], [], [], LATE_S)
+        select.select([stream], [], [], float(sys.argv[2]))
         stream.recv(1, socket.MSG_DONTWAIT)
 
 
@@ -171,7 +169,7 @@ FAULTS: dict[str, Callable[[Sequence[str]], None]] = {
 
 if __name__ == "__main__":
     try:
-        FAULTS[sys.argv[1]](sys.argv[2:])
+        FAULTS[sys.argv[1]](sys.argv[3:])
     except Exception:
         traceback.print_exc()  # and on: a fault that was not planted must not look like one that was caught
-    os.execv(sys.argv[2], sys.argv[2:])
+    os.execv(sys.argv[3], sys.argv[3:])

@@ -21,7 +21,7 @@ def started(fault: str, program: str, stream: socket.socket) -> "subprocess.Comp
     # to Python what follows the program is its own arguments, as to QEMU
     qemu = [sys.executable, "-c", program.replace("{fd}", str(fd)), "-chardev", chardev]
     return subprocess.run(
-        [sys.executable, str(WRAPPER), fault, *qemu],
+        [sys.executable, str(WRAPPER), fault, "5", *qemu],
         pass_fds=[fd],
         capture_output=True,
         text=True,

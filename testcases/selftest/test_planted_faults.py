@@ -14,7 +14,6 @@ from typing import Any, cast
 
 import pytest
 
-from lab.agents import faults
 from lab.agents.faults import FaultyWire
 from lab.agents.host.kmsg import KmsgWatch
 from lab.agents.loop import Loop
@@ -220,14 +219,11 @@ class Channel:
         return self.frames.popleft()
 
 
-def test_a_wire_that_delays_gives_all_frames_in_order_and_none_before(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(faults, "DELAY_S", 0.2)
+def test_a_wire_that_delays_gives_all_frames_in_order_and_none_before() -> None:
     channel = Channel()
     sent = list(channel.frames)
     wire = FaultyWire(channel, cast(Wire, Told()))
-    wire.plant("delay", direction="from-guest")
+    wire.plant("delay", direction="from-guest", seconds=0.2)
     with pytest.raises(BlockingIOError):
         wire.recv(2048)
     channel.frames.append(late := bytes(14) + b"CPRL" + b"\xff" * 60)
