@@ -87,6 +87,17 @@ def add_fd(facts: Facts) -> Says:
         yield refuse(f"-add-fd {one.value}: new QEMU ends on it, the guest is lost")
 
 
+@rule(
+    "gdb-early",
+    source="reproductions/gdb-resuming (11.1.3: gdb_continue() in gdbstub/system.c asks for no runstate)",
+    remedy="leave -gdb and -s out, or connect again only when query-status says running",
+)
+def gdb_early(facts: Facts) -> Says:
+    """A debugger that continues before the state is loaded starts the guest without it."""
+    for one in facts.after.all("gdb", "s"):
+        yield warn(f"{one}: a debugger that connects before the guest is loaded and continues it, loses it")
+
+
 def _legacy(facts: Facts) -> Iterator[Option]:
     return (one for one in facts.after.all(*LEGACY) if not one.value.startswith("chardev:"))
 
@@ -96,4 +107,4 @@ def _monitors(facts: Facts) -> set[str]:
     return {one["chardev"] for one in facts.after.all("mon")}
 
 
-RULES = (pty_path, pty_renumbered, file_truncated, socket_reconnects, add_fd)
+RULES = (pty_path, pty_renumbered, file_truncated, socket_reconnects, add_fd, gdb_early)

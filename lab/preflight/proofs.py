@@ -49,6 +49,7 @@ PROOFS: dict[str, tuple[str, ...]] = {
     "file-truncated": ("testcases/test_preflight.py::test_a_log_without_append_is_lost",),
     "socket-reconnects": ("testcases/test_cpr_exec_nic.py::test_dma_survives[type1]",),
     "add-fd": ("testcases/reproductions/add-fd.sh",),
+    "gdb-early": ("testcases/reproductions/gdb-resuming.sh",),
     "environment-dropped": (f"{HERE}[environment-dropped]",),
     "memlock-low": (
         "testcases/test_cpr_exec_container.py::test_what_was_enough_to_start_is_enough_to_update",

@@ -85,6 +85,7 @@ QUIET: dict[str, list[Facts]] = {
         facts("-chardev", "socket,id=c,fd=5"),
         facts("-chardev", "socket,id=c,path=/c,server=on", "-mon", "c,mode=control"),
     ],
+    "gdb-early": [facts("-S")],
     "add-fd": [facts("-add-fd", "fd=4,set=1", mode="cpr-transfer")],
     "environment-dropped": [
         became(through=("env", "A=b", "nice", "-n", "5", "taskset", "-c", "0-1")),

@@ -100,6 +100,8 @@ MORE = [
         facts("-chardev", "socket,id=c,path=/c,server=on,wait=off"),
     ),
     Line("add-fd", "refuse", "fd=4,set=1", facts("-add-fd", "fd=4,set=1")),
+    Line("gdb-early", "warn", "-gdb tcp::1234: a debugger", facts("-gdb", "tcp::1234")),
+    Line("gdb-early", "warn", "-s: a debugger that connects", facts("-s")),
     Line("environment-dropped", "refuse", "env clears the environment", became(through=("env", "-i"))),
     Line(
         "environment-dropped",

@@ -334,3 +334,31 @@ def test_requests_are_counted_by_their_answers(
     assert (report["received"]["received"], report["received"]["lost"]) == (answers, lost)
     assert (report["sessions"], report["received"]["last_epoch"], report["drained"]) == (sessions, 7, True)
     assert wire.kinds[:2] == ["chardev.open", "chardev.eof"]
+
+
+def test_a_debugger_connects_again_once_the_update_is_over(wire: Events, tmp_path: Path) -> None:
+    path = str(tmp_path / "s")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(path)
+        listener.listen()
+        listener.settimeout(10)
+
+        def served() -> None:
+            with listener.accept()[0] as connection, connection.makefile("rb") as lines:
+                gdb(connection, lines)
+
+        first = threading.Thread(target=served, daemon=True)
+        first.start()
+        end = AskedStream(wire, "x", far_end("path", path, {}, "x"), "gdb", 50, 1)
+        first.join(10)
+        wait_until(lambda: end.eofs == 1, 10, "the end of the connection")
+        listener.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            listener.accept()
+        end.epoch(2)
+        listener.settimeout(10)
+        second = threading.Thread(target=served, daemon=True)
+        second.start()
+        second.join(10)
+        wait_until(lambda: end.connections == 2, 10, "the second connection")
+        end.abandon()

@@ -86,7 +86,7 @@ class AskedStream:
         if protocol not in PROTOCOLS:
             raise AgentError(f"protocol {protocol!r} is none of {', '.join(PROTOCOLS)}")
         self._wire, self._chardev, self._where, self._speaks = wire, chardev, where, PROTOCOLS[protocol]()
-        self._period_s, self._epoch = 1 / rate_hz, epoch
+        self._period_s, self._epoch, self._not_before = 1 / rate_hz, epoch, 0
         self.connections = self.eofs = 0
         self.asked = self._answered = self._refused = 0
         self._last = self._first_epoch = self._last_epoch = 0
@@ -153,7 +153,8 @@ class AskedStream:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            connection = self._where.next(self._moved)
+            early = self._epoch < self._not_before
+            connection = None if early else self._where.next(self._moved)
             if connection is None:
                 self._stop.wait(_RETRY_S)
                 continue
@@ -163,6 +164,7 @@ class AskedStream:
                 self._converse(talk)
             except (Lost, TimeoutError) as end:
                 self._pending = False
+                self._not_before = self._epoch + 1 if self._speaks.patient else 0
                 if not self._stop.is_set() and self.connections:
                     self.eofs += 1
                     self._say("chardev.eof", reason=str(end) or "no answer")

@@ -27,9 +27,11 @@ class Asking(Protocol):
     """A protocol: `greet` once a connection, then requests.
 
     sessions: how often QEMU has greeted
+    patient:  whether it connects again only once the update is over
     """
 
     sessions: int
+    patient: bool
 
     def greet(self, stream: Stream) -> None: ...
 
@@ -40,6 +42,8 @@ class Asking(Protocol):
 
 class Qmp:
     """`query-name` with the number as id. A new greeting on an old connection is a session begun anew."""
+
+    patient = False
 
     def __init__(self) -> None:
         self.sessions = 0
@@ -75,6 +79,8 @@ class Qmp:
 class Hmp:
     """`p/d NUMBER`, answered by the number on a line of its own behind the echo."""
 
+    patient = False
+
     _BANNER = re.compile(rb"QEMU \S+ monitor")
 
     def __init__(self) -> None:
@@ -99,6 +105,8 @@ class Hmp:
 
 class Vnc:
     """RFB 3.8 (RFC 6143): the update of one pixel, asked for whether it changed or not."""
+
+    patient = False
 
     def __init__(self) -> None:
         self.sessions = 0
@@ -139,8 +147,11 @@ class Vnc:
 class Gdb:
     """GDB remote protocol: the guest is stopped, asked why, and continued; one such turn is a request.
 
-    QEMU stops the guest when a debugger connects (gdbstub/system.c, gdb_chr_event).
+    QEMU stops the guest when a debugger connects (gdbstub/system.c, gdb_chr_event). If one lets it run that
+    connects before new QEMU has loaded it, the guest is lost (testcases/reproductions/gdb-resuming.sh).
     """
+
+    patient = True
 
     _GO = b"$c#63"
 
