@@ -90,6 +90,23 @@ INSIDE = [
         disk,
         lambda s: _quiet(s, -2000, INVOKE),
     ),
+    row(
+        "its last block before the update is old",
+        UNKNOWN,
+        "no block passed in the 1000 ms before update 2",
+        lambda s: disk(s, in_flight=False),
+        lambda s: _quiet(s, 3700, 5000),
+        updates=2,
+    ),
+    row(
+        "it is near for a clock that is only known to within 0.6 s",
+        PASS,
+        "after update 2",
+        lambda s: disk(s, in_flight=False),
+        lambda s: _quiet(s, 3700, 5000),
+        lambda s: s.change("clock.sync", {"source": "guest"}, error_ns=600 * MS),
+        updates=2,
+    ),
     row("nothing after the update", UNKNOWN, "no block of epoch 2", disk, lambda s: _quiet(s, RESUME, 9999)),
     row("the load does not exist", UNKNOWN, "no load declares the stream nvme.write"),
     row(
@@ -131,11 +148,13 @@ def test_another_stream_of_the_load_may_have_the_blocks_in_flight(tmp_path: Path
 
 def _quiet(story: Story, start_ms: float, end_ms: float) -> Story:
     """Nothing was sent or received in this time of the guest's life."""
+    before = len(story.tables[SENT]["seq"])
     start_ns, end_ns = int(guest_ns(max(0, start_ms))), int(guest_ns(end_ms))
     gone = story.tables[SENT]["seq"][_within(story.tables[SENT]["t_ns"], start_ns, end_ns)]
     for name in (SENT, RECEIVED):
         story.keep_rows(name, lambda t: ~np.isin(t["seq"], gone))
-    return story
+    counted = before - len(gone)
+    return story.change("load.stop", {"load": "nvme"}, totals={"write": {"blocks": counted}})
 
 
 def _within(t_ns: Any, start_ns: int, end_ns: int) -> Any:
