@@ -168,16 +168,16 @@ def test_prealloc_is_done_again(load, update, faults_counted, verdict):
 
 
 @pytest.mark.nightly
-@pytest.mark.forced("kernel-type1")
+@pytest.mark.forced("kernel-type1", "blocked")
 def test_a_kernel_without_update_vaddr_is_refused(compatible_container, load, update, verdict):
-    """QEMU refuses by itself, and the guest goes on: preflight only says so before."""
+    """QEMU refuses by itself, and the guest goes on: preflight says so before, and QEMU's own blockers do."""
     with load() as running:
         running.settle()
         with update():
             running.settle()
 
     refused = update_refused("does not support VFIO_UPDATE_VADDR")
-    verdict(preflight_refuses("kernel-type1"), refused, same_guest("fail"))
+    verdict(preflight_refuses("kernel-type1"), preflight_refuses("blocked"), refused, same_guest("fail"))
 
 
 @pytest.mark.nightly

@@ -30,9 +30,7 @@ class Live:
             self._console.print(f"[yellow]bench failed, once more:[/] {name.split('::', 1)[-1]}: {reason}")
         elif message["event"] == "end":
             self._done += 1
-            expected = message["status"] == "xfailed"
-            word = "known" if expected else message["outcome"] or message["status"]
-            style = STYLE[Outcome(word)] if word in set(Outcome) else "yellow"
+            word, style = in_a_word(message["status"], message["outcome"])
             name = _escape(message["nodeid"]).split("::", 1)[-1]
             spent = f"{message['seconds']:6.1f} s"
             self._console.print(f"{self._done}/{self._total}  {spent}  [{style}]{word:8}[/]  {name}")
@@ -43,6 +41,17 @@ class Live:
         seconds = expected_s(cases, self._runs) if self._runs else None
         about = "" if seconds is None else f", about {max(1, round(seconds / 60))} min by earlier runs"
         self._console.print(f"{self._total} cases{before}{about}", highlight=False)
+
+
+def in_a_word(status: str, outcome: str | None) -> tuple[str, str]:
+    """What a case came to, and its style; passed on a red verdict: a fault was caught."""
+    if status == "xfailed":
+        return "known", "yellow"
+    if status == "passed" and outcome not in (None, Outcome.PASS):
+        return "caught", STYLE[Outcome.PASS]
+    if outcome is None or (outcome == Outcome.PASS and status != "passed"):
+        return status, "yellow"
+    return outcome, STYLE[Outcome(outcome)]
 
 
 def expected_s(cases: Sequence[str], runs: Path) -> float | None:

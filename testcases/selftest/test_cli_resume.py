@@ -176,3 +176,23 @@ def test_a_suite_takes_its_cases_out_of_what_was_collected(tmp_path: Path) -> No
     assert [item.nodeid for item in items] == names[:1]
     assert {item.nodeid for item in dropped} == set(names[1:])
     assert read_run(tmp_path / "r")["planned"] == [names[0], names[2]]
+
+
+@pytest.mark.parametrize(
+    "status, outcome, word",
+    [
+        ("passed", "PASS", "PASS"),
+        ("passed", None, "passed"),
+        ("passed", "FAIL", "caught"),
+        ("passed", "UNKNOWN", "caught"),
+        ("failed", "FAIL", "FAIL"),
+        ("failed", "PASS", "failed"),
+        ("failed", None, "failed"),
+        ("broken", "UNKNOWN", "UNKNOWN"),
+        ("broken", "PASS", "broken"),
+        ("xfailed", "FAIL", "known"),
+    ],
+)
+def test_what_a_case_came_to_in_a_word(status: str, outcome: str | None, word: str) -> None:
+    """A fault that nobody noticed is not shown as PASS, and one that was caught not as a FAIL."""
+    assert live.in_a_word(status, outcome)[0] == word
