@@ -10,7 +10,7 @@ from lab.faults.fault import ALL_DMA, TO_GUEST, Fault, Plant, Scene, checkers
 from lab.guest_link import Connection
 
 GRADES = ("chardev_grade(stream-fd)", "chardev_grade(stream-path)")
-JUMP_S = FREEZE_S = 15.0
+JUMP_S = 15.0
 """More than the pause that a virtual bench allows: it would be held against QEMU if nobody knew better."""
 STALL_S = 60.0
 """More than anybody waits for a guest."""
@@ -33,7 +33,7 @@ def _far_clock(scene: Scene) -> None:
 
 
 def _freeze_far(scene: Scene) -> None:
-    scene.far["far"].call("mishap_freeze", seconds=FREEZE_S)
+    scene.far["far"].call("mishap_freeze", seconds=scene.too_long_s)
 
 
 def _fill_disk(scene: Scene) -> None:
