@@ -87,7 +87,7 @@ def pause(
     ran = record_run(new_folder(runs_dir), bench, [CASES], _options(wanted, chosen, repeats), Live())
     found = _analysed(ran.folder, before)
     report = make_report(ran.folder)
-    status = conclude(ran)
+    status = conclude(ran, "cprlab pause --resume")
     _tell(ran.folder, found, report, status, before, as_json=as_json)
     raise typer.Exit(status)
 

@@ -177,8 +177,11 @@ def _tell(folder: Path, status: int, report: str | None, *, as_json: bool) -> No
     answer().print(where, markup=False, soft_wrap=True)
 
 
-def conclude(ran: Ran) -> int:
-    """The exit status of a run; a pytest that did not end well is told."""
+def conclude(ran: Ran, go_on: str = "cprlab run --resume") -> int:
+    """The exit status of a run; a pytest that did not end well is told.
+
+    go_on: the command that goes on with its folder
+    """
     from lab.cli import outcome, suite
     from lab.run_record import read_run, to_try
 
@@ -187,7 +190,7 @@ def conclude(ran: Ran) -> int:
         aside().print(f"pytest did not end well: {suite.last_words(log)}; see {log}", markup=False)
     record = read_run(ran.folder)
     if waiting := to_try(ran.folder, record):
-        todo = f"{len(waiting)} of {len(record['planned'])} cases are left; to go on: cprlab run --resume"
+        todo = f"{len(waiting)} of {len(record['planned'])} cases are left; to go on: {go_on}"
         aside().print(f"{todo} {ran.folder}", markup=False, soft_wrap=True)
     status = outcome.exit_status(record, outcome.verdicts_of(ran.folder, record["cases"]))
     return exit_status.INTERRUPTED if ran.interrupted else status
