@@ -31,7 +31,7 @@ def test_nothing_adds_up(load, update, verdict, claims, count):
 
 def test_what_adds_up_is_caught(bench, load, update, judged):
     """A descriptor that new QEMU leaks at each update is seen, and how many there are."""
-    wrapper = FAULTS["new-qemu-leaks-a-descriptor"].command(bench.connection)
+    wrapper = FAULTS["new-qemu-leaks-a-descriptor"].command(bench.connection, 0)
     with load() as running:
         running.settle()
         for _ in range(FEW):
