@@ -99,6 +99,15 @@ over_update() {
     end
 }
 
+# assigned BACKEND BDF: the words that assign a function; none with the backend `none`
+assigned() {
+    case $1 in
+        none) ;;
+        type1) echo "-device vfio-pci,host=$2" ;;
+        iommufd) echo "-object iommufd,id=iommufd0 -device vfio-pci,host=$2,iommufd=iommufd0" ;;
+    esac
+}
+
 # has_pin BDF: its interrupts are what is taken from KVM and given back; the firmware uses no MSI
 has_pin() {
     [ "$(od -An -j61 -N1 -tu1 "/sys/bus/pci/devices/$1/config" | tr -d ' ')" != 0 ] ||

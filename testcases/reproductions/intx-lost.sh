@@ -52,8 +52,7 @@ lost=''
 # try BACKEND WHEN: raise the interrupt `before` the update, or when the state is saved and old QEMU has `closed` KVM
 try() {
     echo "$1, raised $2:"
-    device="-device vfio-pci,host=$bound,addr=0x10"
-    [ "$1" = type1 ] || device="-object iommufd,id=iommufd0 $device,iommufd=iommufd0"
+    device=$(assigned "$1" "$bound,addr=0x10")
     # shellcheck disable=SC2086
     start "$QEMU" $MACHINE $device
     patience=150

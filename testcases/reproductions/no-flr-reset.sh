@@ -51,8 +51,7 @@ lost='' next=$QEMU
 try() {
     echo "$1, resets: ${2:-none}"
     echo "$2" >"$function/reset_method"
-    device="-device vfio-pci,host=$bound,addr=0x10"
-    [ "$1" = type1 ] || device="-object iommufd,id=iommufd0 $device,iommufd=iommufd0"
+    device=$(assigned "$1" "$bound,addr=0x10")
     # shellcheck disable=SC2086
     start "$QEMU" $MACHINE $device
     patience=150

@@ -42,8 +42,7 @@ waits() {
 lost=''
 for case in 'type1 on' 'type1 off' 'iommufd on'; do
     backend=${case% *} vapic=${case#* }
-    device="-device vfio-pci,host=$1"
-    [ "$backend" = type1 ] || device="-object iommufd,id=iommufd0 $device,iommufd=iommufd0"
+    device=$(assigned "$backend" "$1")
     echo "$backend, vapic=$vapic:"
     # shellcheck disable=SC2086
     start "$QEMU" $MACHINE -global apic-common.vapic="$vapic" $device

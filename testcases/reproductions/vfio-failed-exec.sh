@@ -37,11 +37,7 @@ has_pin "$1"
 
 died=''
 for backend in none type1 iommufd; do
-    case $backend in
-        none) device='' ;;
-        type1) device="-device vfio-pci,host=$1" ;;
-        iommufd) device="-object iommufd,id=iommufd0 -device vfio-pci,host=$1,iommufd=iommufd0" ;;
-    esac
+    device=$(assigned $backend "$1")
     echo "$backend:"
     # shellcheck disable=SC2086
     start "$QEMU" $MACHINE $device
@@ -52,7 +48,8 @@ done
 
 # vfio_cpr_add_kvm_notifier(): mov $0xc,%edx, the mask of the modes
 if mended 81bc28 ba0c000000 ba04000000; then
-    for device in "-device vfio-pci,host=$1" "-object iommufd,id=iommufd0 -device vfio-pci,host=$1,iommufd=iommufd0"; do
+    for backend in type1 iommufd; do
+        device=$(assigned $backend "$1")
         echo "with the fix, $device:"
         # shellcheck disable=SC2086
         start ./mended $MACHINE $device

@@ -38,7 +38,7 @@ run() {
 
 # shellcheck disable=SC3045
 ulimit -H -l unlimited
-BY_IOMMUFD="-object iommufd,id=iommufd0 -device vfio-pci,host=$1,iommufd=iommufd0"
+BY_IOMMUFD=$(assigned iommufd "$1")
 # 64 MiB of RAM and the firmware's
 run 192 "$BY_IOMMUFD"
 twice=$went

@@ -18,8 +18,8 @@
 needs /dev/kvm /dev/vfio/vfio /dev/iommu
 bind "$1"
 has_pin "$1"
-TYPE1="-device vfio-pci,host=$1"
-IOMMUFD="-object iommufd,id=iommufd0 -device vfio-pci,host=$1,iommufd=iommufd0"
+TYPE1=$(assigned type1 "$1")
+IOMMUFD=$(assigned iommufd "$1")
 
 program=$QEMU
 # run ACCEL DEVICE

@@ -47,11 +47,7 @@ completed() {
 
 died=''
 for backend in none type1 iommufd; do
-    case $backend in
-        none) device='' ;;
-        type1) device="-device vfio-pci,host=$1" ;;
-        iommufd) device="-object iommufd,id=iommufd0 -device vfio-pci,host=$1,iommufd=iommufd0" ;;
-    esac
+    device=$(assigned $backend "$1")
     echo "$backend:"
     # shellcheck disable=SC2086
     start "$QEMU" $MACHINE $device
