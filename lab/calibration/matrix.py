@@ -7,7 +7,7 @@ from typing import Any
 
 from lab.errors import LabUsageError
 from lab.record.case import read_verdicts
-from lab.run_record import read_run
+from lab.run_record import INTERRUPTED, read_run
 from lab.timeline import Timeline
 from lab.verdict import Outcome, Verdict
 
@@ -178,7 +178,7 @@ def _stands_for(record: Mapping[str, Any]) -> str:
 
 
 def of_run(run: Path) -> Calibration:
-    """What a run calibrates, from its record alone.
+    """What a run calibrates, from its record alone; a case that was interrupted shows nothing.
 
     Raises:
         LabUsageError: the folder holds no run, or its verdicts are damaged.
@@ -198,7 +198,7 @@ def of_run(run: Path) -> Calibration:
 
 def _cases(run: Path) -> Iterator[tuple[dict[str, Any], Timeline]]:
     for case in read_run(run).get("cases", []):
-        if not case.get("folder"):
+        if not case.get("folder") or case.get("reason") == INTERRUPTED:
             continue
         try:
             yield case, Timeline.load(run / case["folder"] / "timeline.jsonl")

@@ -49,3 +49,8 @@ SILENT: tuple[str, dict[str, Any], Said] = ("calibration.clean", {"number": 3}, 
 
 ONCE_MORE = ("calibration.fault", CAUGHT[1], {"dma": PASS, "pins": PASS})
 UNJUDGED: tuple[str, dict[str, Any], Said] = ("calibration.fault", CAUGHT[1], {})
+BROKEN_OFF: tuple[str, dict[str, Any], Said] = (
+    "calibration.fault",
+    {"name": "full", "spares": True, "breaks": "no room"},
+    {},
+)

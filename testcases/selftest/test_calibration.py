@@ -15,10 +15,12 @@ from lab.errors import LabUsageError
 from lab.faults import wrapper
 from lab.faults.catalogue import FAULTS, chosen
 from lab.report.calibration_page import add_page, matrix
+from lab.run_record import INTERRUPTED
 from lab.verdict import Verdict
 
 from .calibration_runs import (
     ALARM,
+    BROKEN_OFF,
     CAUGHT,
     CLEAN,
     FAIL,
@@ -141,6 +143,17 @@ def test_runs_of_one_calibration_are_taken_together(
     assert all(row.caught for row in found.rows) is caught and found.missing == missing
     assert found.passed is (caught and not missing)
     assert status(found) == (0 if found.passed else 2 if missing else 1)
+
+
+def test_what_was_interrupted_shows_nothing(tmp_path: Path) -> None:
+    """Neither a false alarm nor a fault that was missed: a calibration can be done in pieces."""
+    run = run_of(tmp_path / "run", [CAUGHT, CLEAN, SILENT, BROKEN_OFF])
+    record = json.loads((run / "run.json").read_text())
+    for case in record["cases"][2:]:
+        case |= {"status": "broken", "reason": INTERRUPTED}
+    (run / "run.json").write_text(json.dumps(record))
+    found = of_run(run)
+    assert found.passed and found.clean == [PASS] and [row.name for row in found.rows] == ["drop"]
 
 
 def test_runs_of_different_labs_are_not(tmp_path: Path) -> None:
