@@ -24,6 +24,7 @@ SLOT = (
 )
 DEVICE = {"driver": "virtio-rng-pci", "bus": "port0", "id": "late"}
 PORT = {"driver": "virtserialport", "bus": "ports.0", "id": "late", "name": "late"}
+_BUSY = "guest is busy"
 UNSET = (-1, 0, 2**64 - 1)
 """The address of a BAR that nobody has set (hw/pci/pci.h, PCI_BAR_UNMAPPED)."""
 
@@ -54,7 +55,7 @@ class Before:
             had = self._taken(monitor)
             replace(good, command=command).apply(recorder, update)
             self._wait(lambda: self._taken(monitor), "the guest that takes the device")
-            monitor.execute("device_del", {"id": DEVICE["id"]})
+            self._wait(lambda: _asked_back(monitor), "the guest that has taken the device")
             self._wait(
                 lambda: found(monitor.execute("query-pci")) is None, "the guest that lets the device go"
             )
@@ -71,6 +72,17 @@ class Before:
 
     def _taken(self, monitor: Monitor) -> bool:
         return taken(found(monitor.execute("query-pci")))
+
+
+def _asked_back(monitor: Monitor) -> bool:
+    """Whether the guest could be asked to let the device go; not while its slot's power indicator blinks."""
+    try:
+        monitor.execute("device_del", {"id": DEVICE["id"]})
+    except SutError as refusal:
+        if _BUSY in str(refusal):
+            return False
+        raise
+    return True
 
 
 def found(buses: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
