@@ -73,6 +73,7 @@ def resume_run(folder: Path, minutes: float | None, again: bool = False, *, alon
     from lab.cli import suite
     from lab.run_record import read_run, to_try
 
+    folder = folder.absolute()  # the report is made in it
     record, log = read_run(folder), folder / "pytest.log"
     if not alone:
         raise LabUsageError("--resume goes on with a run as it was begun: leave out what it is of")
@@ -81,7 +82,7 @@ def resume_run(folder: Path, minutes: float | None, again: bool = False, *, alon
     if not to_try(folder, record, unknown=again):
         raise LabUsageError(f"nothing is left of {folder}: every case of it has a result")
     argv = suite.resumed(record["argv"], minutes, unknown=again)
-    pytest_status, interrupted = suite.run(argv, log, Live(folder.absolute().parent))
+    pytest_status, interrupted = suite.run(argv, log, Live(folder.parent))
     _require_recorded(folder)
     return Ran(folder, pytest_status, interrupted)
 

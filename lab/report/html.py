@@ -34,6 +34,7 @@ def write_report(run: Path) -> Path:
         LabUsageError: if there are no results in the run.
         BenchError: if allure is not there, cannot be installed, or fails.
     """
+    run = run.absolute()  # allure runs in it
     results = run / "allure-results"
     if not any(results.glob("*-result.json")):
         raise LabUsageError(f"{run} holds no allure results: was it a run of cprlab, and did a case start?")
