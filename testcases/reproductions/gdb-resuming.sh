@@ -2,7 +2,7 @@
 # A debugger that connects to new QEMU before the guest's state is loaded, and says "continue", starts the guest
 # without it: what comes then can no longer be loaded, or is loaded into a machine that runs.
 #
-# Seen on: QEMU 11.1.3 (Debian 1:11.1.3+ds-1), Linux 6.18.44 and 7.3.4; by cpr-exec with a debugger that connects
+# Seen on: QEMU 11.1.3 (Debian 1:11.1.3+ds-1~bpo13+1), Linux 6.18.44 and 7.3.4; by cpr-exec with a debugger that connects
 #   again at once, when it won the race: RESUME by QMP before the state was loaded, "Region caches not initialized"
 #   from virtio, and the guest never answered again.
 # Expected: the guest starts once it is loaded, as after QMP's cont: "inmigrate" until then.
