@@ -8,8 +8,8 @@
 #   what stood in the RAM of the VGA card (the firmware's text) is gone.
 # Cause: ram_block_add_cpr_blocker() (system/physmem.c; its message is line 4483) adds "Memory region ... is not
 #   compatible with CPR" for MIG_MODE_CPR_TRANSFER alone: mov $0x4,%esi at 0x89998d of Debian's binary.
-# Fix: for BIT(MIG_MODE_CPR_TRANSFER) | BIT(MIG_MODE_CPR_EXEC). FIX=1 tries it in a copy of the
-#   binary, below: the update should be refused, with that reason. Not run yet.
+# Fix: for BIT(MIG_MODE_CPR_TRANSFER) | BIT(MIG_MODE_CPR_EXEC). Tried in a copy of the binary (FIX=1): the update
+#   is refused, with that reason.
 # Usage: aux-ram.sh    (root for /dev/kvm)
 . "$(dirname "$0")/common.sh"
 

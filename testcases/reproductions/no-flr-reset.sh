@@ -14,8 +14,8 @@
 #   By upstream's source vfio_pci_compute_needs_reset() asks for it if !reset_works, or without FLR but with a PM
 #   reset; vfio_pci_pre_reset() clears the bits; a function that is alone is not reset then, and nothing gives the bits
 #   back. vfio_pci_reset() heeds cpr_is_incoming(), the handler does not.
-# Fix: the handler must do nothing if cpr_is_incoming(). FIX=1 tries it, below, with new QEMU from a copy of the
-#   binary whose handler does nothing at all; not run yet.
+# Fix: the handler must do nothing if cpr_is_incoming(). Tried (FIX=1) with new QEMU from a copy of the binary whose
+#   handler does nothing at all: the function keeps its COMMAND.
 # Usage: no-flr-reset.sh BDF    (root; a PCI function with a memory BAR that nobody uses, alone in its IOMMU
 #   group; one with FLR is lost only where the script switches its resets off)
 . "$(dirname "$0")/common.sh"

@@ -8,7 +8,7 @@
 # Cause: tap_open() (net/tap-linux.c) opens /dev/net/tun by open(..., O_RDWR), without O_CLOEXEC: mov $0x2,%esi at
 #   0x5eedf6 of Debian's binary; "could not configure" is net/tap-linux.c:117 in new QEMU.
 # Fix: O_RDWR | O_CLOEXEC (qemu_open_old() does so); closing it before new QEMU opens its own does mend it (tried
-#   with a wrapper that execs QEMU). FIX=1 tries the flag in a copy of the binary, below; not run yet.
+#   with a wrapper that execs QEMU). So does the flag in a copy of the binary (FIX=1).
 # Usage: tap-by-name.sh    (root)
 . "$(dirname "$0")/common.sh"
 

@@ -10,7 +10,7 @@
 #   kvm_enabled(): at MIG_EVENT_PRECOPY_SETUP vfio_cpr_set_msi_virq() (hw/vfio/cpr.c:227) takes the interrupts from
 #   kvm_state, which is NULL: kvm_vm_ioctl(). vfio_cpr_add_kvm_notifier() (hw/vfio/cpr.c:195) would then close a KVM
 #   that is not there, and remove the processors.
-# Fix: neither notifier if !kvm_enabled(). FIX=1 tries it, below, in a copy of the binary that has neither; not run yet.
+# Fix: neither notifier if !kvm_enabled(). Tried in a copy of the binary that has neither (FIX=1): it runs on.
 # Usage: vfio-tcg.sh BDF    (root; a PCI function with INTx that nobody uses, alone in its IOMMU group)
 . "$(dirname "$0")/common.sh"
 

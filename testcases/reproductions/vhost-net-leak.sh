@@ -8,7 +8,7 @@
 # Cause: net_init_tap_one() (net/tap.c, before line 771) opens /dev/vhost-net by open(..., O_RDWR), without O_CLOEXEC:
 #   mov $0x2,%esi at 0x5edc8d of Debian's binary.
 # Fix: O_RDWR | O_CLOEXEC (qemu_open_old() does so); closing it before new QEMU opens its own does mend it (tried
-#   with a wrapper that execs QEMU). FIX=1 tries the flag in a copy of the binary, below; not run yet.
+#   with a wrapper that execs QEMU). So does the flag in a copy of the binary (FIX=1): no descriptor more.
 # Usage: vhost-net-leak.sh    (root)
 . "$(dirname "$0")/common.sh"
 

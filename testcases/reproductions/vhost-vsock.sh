@@ -8,7 +8,7 @@
 # Cause: vhost_vsock_device_realize() (hw/virtio/vhost-vsock.c) opens /dev/vhost-vsock by open(..., O_RDWR), without
 #   O_CLOEXEC: mov $0x2,%esi at 0x85ec00 of Debian's binary; "unable to set guest cid" is line 179 in new QEMU.
 # Fix: O_RDWR | O_CLOEXEC (qemu_open_old() does so); closing it before new QEMU opens its own does mend it (tried
-#   with a wrapper that execs QEMU). FIX=1 tries the flag in a copy of the binary, below; not run yet.
+#   with a wrapper that execs QEMU). So does the flag in a copy of the binary (FIX=1).
 # Usage: vhost-vsock.sh [CID]    (root)
 . "$(dirname "$0")/common.sh"
 
