@@ -10,6 +10,7 @@ from lab.drivers.agent import HostAgent
 from lab.drivers.wire import HostWire
 from lab.errors import BenchError
 from lab.loads.block import BlockLoad
+from lab.loads.cuda import CudaLoad
 from lab.loads.dma_engine import DmaEngineLoad
 from lab.loads.gpu import GpuLoad
 from lab.loads.nic import LoopLoad, NicLoad
@@ -144,6 +145,22 @@ class DmaEngine:
             return DmaEngineLoad(self.function, seed=site.seed, bdf=at, interrupts=self.interrupts)
 
         return Attached(VfioFunction(bdf), load, bdf)
+
+
+@dataclass(frozen=True)
+class CudaGpu:
+    """An NVIDIA GPU that computes, assigned by VFIO; the guest needs its driver. Not verified on hardware."""
+
+    function: str = "cuda"
+    holds: ClassVar[str] = "/dev/vfio"
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return (f"function:{self.function}", f"reset:{self.function}")
+
+    def attach(self, site: Site) -> Attached:
+        bdf = _assigned(site, self.function)
+        return Attached(VfioFunction(bdf), lambda at: CudaLoad(self.function, seed=site.seed, bdf=at), bdf)
 
 
 @dataclass(frozen=True)

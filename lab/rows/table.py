@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from lab.errors import LabUsageError
 from lab.rows import EXEC, REBOOT, TRANSFER, VDPA, VFIO, VHOST, Case, Fate, Row
 from lab.rows.devices import (
+    CudaGpu,
     Disk,
     Display,
     DmaEngine,
@@ -57,6 +58,7 @@ ROWS = (
     Row("nvme", "NVMe", (Disk(),)),
     Row("gpu", "GPU", (Display(),)),
     Row("edu", "DMA engine", (DmaEngine(),)),
+    Row("cuda", "NVIDIA GPU by CUDA (not verified on hardware)", (CudaGpu(),)),
     Row("two-nics", "two NICs in one container", (Nic(), NIC2)),
     Row("together", "NIC, NVMe and GPU in one guest", (Nic(), Disk(), Display())),
     # highres=off: to start and to stop, VFIO keeps the guest's processor busy for 0.1 s. On a busy controller

@@ -62,8 +62,14 @@ def _edu(loop: Loop, out: Wire, load: str, epoch: int) -> Driven:
     return Edu(loop, out, load, epoch)
 
 
+def _cuda(loop: Loop, out: Wire, load: str, epoch: int) -> Driven:
+    from .cuda import Cuda
+
+    return Cuda(loop, out, load, epoch)
+
+
 # imported when asked for: each import costs the guest tens of milliseconds under emulation
-KINDS: Mapping[str, Kind] = {"nic": _nic, "block": _block, "gpu": _gpu, "edu": _edu}
+KINDS: Mapping[str, Kind] = {"nic": _nic, "block": _block, "gpu": _gpu, "edu": _edu, "cuda": _cuda}
 
 
 class Loads:
