@@ -98,8 +98,8 @@ class DmaIntact:
             during = self._around(found, timeline, update, facts.sender, clock, seen["t_ns"], result)
             if facts.in_flight and self.outcome == "ok":
                 during = self._flying(found, timeline, update, facts, sent, received)
-            after = received_in[epoch] if epoch is not None else 0
-            found.fact(f"{during} and {after} after {update.name}", *update.events)
+            if epoch is not None:
+                found.fact(f"{during} and {received_in[epoch]} after {update.name}", *update.events)
 
     def _flying(
         self,

@@ -13,7 +13,18 @@ from mutmut.mutation.file_mutation import MutatedFile, mutate_file_contents
 from mutmut.utils.format_utils import mangled_name_from_mutant_name
 
 ROOT = Path(__file__).resolve().parents[2]
-CHECKERS = ("accounting", "benign", "findings", "unpromised")
+CHECKERS = (
+    "account",
+    "accounting",
+    "benign",
+    "clocks",
+    "dma",
+    "findings",
+    "flight",
+    "losses",
+    "unpromised",
+    "updates",
+)
 """Those of which every mutant was tried; `python -m testcases.mutation WORD` tries those of any other one."""
 SOURCES = (*(f"lab/checkers/{name}.py" for name in CHECKERS), "lab/timeline.py", "lab/verdict.py")
 KILLED, SURVIVED, UNTESTED, HUNG = "killed", "survived", "no test runs it", "crashed or hung"

@@ -97,6 +97,14 @@ EDGES = [
         quiet(STOP, RESUME + 94, TO_SENT, TO_RECEIVED),
     ),
     row(
+        "the far clock jumps by an hour",
+        UNKNOWN,
+        "far clock jumped by 3600000 ms",
+        lambda s: s.add(
+            2700, "clock.sync", source="far", offset_ns=START_NS - far_ns(-3_600_000), error_ns=0
+        ),
+    ),
+    row(
         "all blocks sent inside the update are dropped by the lab's own socket",
         UNKNOWN,
         "none of the blocks sent inside update 1 was received",
@@ -110,16 +118,26 @@ def test_edges(tmp_path: Path, spoil: Any, outcome: Any, says: str, updates: int
     hold(dma_intact(f"nic.{TO}"), tmp_path, spoil, updates, outcome, says)
 
 
+def test_what_the_sender_counted_is_shown_by_its_own_end(tmp_path: Path) -> None:
+    story = healthy()
+    lose_last(10, TO_SENT)(story)
+    timeline = another(story).timeline(tmp_path)
+    [own] = timeline.of("load.stop", load="nic")
+    assert own.index in dma_intact(f"nic.{TO}")(timeline).evidence
+    assert timeline.of("load.stop", load="gpu")[0].index not in dma_intact(f"nic.{TO}")(timeline).evidence
+
+
 def elsewhere(story: Story) -> None:
-    """A load beside this one has blocks in flight; this one has none."""
+    """A load beside this one has blocks in flight, in a stream of another name; this one has none."""
     disk(story, latency_ms=60)
-    declared = {"write": {"sender": "guest", "receiver": "guest", "ordered": False, "in_flight": True}}
-    story.change("load.start", {"load": "nvme"}, load="other")
-    story.change("load.stop", {"load": "nvme"}, load="other")
+    facts = {"sender": "guest", "receiver": "guest", "ordered": False, "in_flight": True}
+    totals = {"read": {"blocks": len(story.tables["nvme.write.sent"]["seq"])}}
+    story.change("load.start", {"load": "nvme"}, load="other", streams={"read": facts})
+    story.change("load.stop", {"load": "nvme"}, load="other", totals=totals)
     for name in ("sent", "received"):
-        story.tables[f"other.write.{name}"] = story.tables.pop(f"nvme.write.{name}")
+        story.tables[f"other.read.{name}"] = story.tables.pop(f"nvme.write.{name}")
     disk(story, latency_ms=0.5)
-    story.change("load.start", {"load": "nvme"}, streams=declared)
+    story.change("load.start", {"load": "nvme"}, streams={"write": facts})
 
 
 def unheard(story: Story) -> None:

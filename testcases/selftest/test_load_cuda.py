@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from lab.agents.guest import cuda_library
 from lab.agents.guest.cuda import Cuda
 from lab.agents.guest.cuda_copies import Copies, CudaError
 from lab.agents.loop import Loop
@@ -175,9 +176,10 @@ def test_gpu_that_cannot_be_used_is_told_by_the_drivers_name_for_it() -> None:
     assert gpu.closed
 
 
-def test_guest_without_the_driver_is_told_so() -> None:
+def test_guest_without_the_driver_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cuda_library, "NAME", "libcuda-not-here.so")
     out: Wire = Told()  # type: ignore[assignment]
-    with pytest.raises(AgentError, match=r"libcuda\.so\.1 cannot be loaded .* needs NVIDIA's driver"):
+    with pytest.raises(AgentError, match=r"libcuda-not-here\.so cannot be loaded .* needs NVIDIA's driver"):
         Cuda(Loop(), out, "cuda", 1).start(**CudaLoad().settings())
 
 
