@@ -7,6 +7,11 @@ def _delay(scene: Scene) -> None:
     scene.far["far"].call("fault", kind="delay", direction="from-guest", seconds=scene.too_long_s)
 
 
+def _over(scene: Scene) -> None:
+    """Once the frames come again: a load that has not gone on by then would be said to have stalled."""
+    scene.evidence.wait_for_flow(2 * scene.too_long_s)
+
+
 def _wire(kind: str, direction: str = "to-guest") -> Plant:
     def plant(scene: Scene) -> None:
         scene.far["far"].call("fault", kind=kind, direction=direction)
@@ -22,7 +27,7 @@ FAULTS = {
     "wire-flips-a-bit": Fault(checkers(FROM_GUEST), after=_wire("flip", "from-guest"), everyday=True),
     "wire-flips-a-bit-to-the-guest": Fault(checkers(TO_GUEST), after=_wire("flip")),
     # all frames come, and in order: only whoever waits for them can tell
-    "wire-delays-beyond-the-pause": Fault(checkers("guest_pause_below"), last=_delay),
+    "wire-delays-beyond-the-pause": Fault(checkers("guest_pause_below"), last=_delay, after=_over),
     "tap-flips-a-bit": Fault(
         checkers("dma_intact(tap.from-guest)"), after=_wire("flip", "from-guest"), row="tap", iommu="vhost"
     ),
