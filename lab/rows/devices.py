@@ -81,15 +81,22 @@ class VirtualFunction(Nic):
 
 
 @dataclass(frozen=True)
-class Disk:
-    """An NVMe controller with a namespace that the guest may overwrite, assigned by VFIO."""
+class Resettable:
+    """A function that is assigned by VFIO, and must have a reset that works."""
 
-    function: str = "nvme"
+    function: str
     holds: ClassVar[str] = "/dev/vfio"
 
     @property
     def needs(self) -> tuple[str, ...]:
         return (f"function:{self.function}", f"reset:{self.function}")
+
+
+@dataclass(frozen=True)
+class Disk(Resettable):
+    """An NVMe controller with a namespace that the guest may overwrite, assigned by VFIO."""
+
+    function: str = "nvme"
 
     def attach(self, site: Site) -> Attached:
         bdf = _assigned(site, self.function)
@@ -124,7 +131,7 @@ class Display:
 
 
 @dataclass(frozen=True)
-class DmaEngine:
+class DmaEngine(Resettable):
     """QEMU's edu device: memory to device to memory, assigned by VFIO.
 
     interrupts: "msi" for a guest with an IOMMU of its own, as it drives the device by VFIO in its turn
@@ -132,11 +139,6 @@ class DmaEngine:
 
     function: str = "edu"
     interrupts: Literal["intx", "msi"] = "intx"
-    holds: ClassVar[str] = "/dev/vfio"
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return (f"function:{self.function}", f"reset:{self.function}")
 
     def attach(self, site: Site) -> Attached:
         bdf = _assigned(site, self.function)
@@ -148,15 +150,10 @@ class DmaEngine:
 
 
 @dataclass(frozen=True)
-class CudaGpu:
+class CudaGpu(Resettable):
     """An NVIDIA GPU that computes, assigned by VFIO; the guest needs its driver. Not verified on hardware."""
 
     function: str = "cuda"
-    holds: ClassVar[str] = "/dev/vfio"
-
-    @property
-    def needs(self) -> tuple[str, ...]:
-        return (f"function:{self.function}", f"reset:{self.function}")
 
     def attach(self, site: Site) -> Attached:
         bdf = _assigned(site, self.function)

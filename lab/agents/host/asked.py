@@ -120,8 +120,8 @@ class AskedStream:
         sent = self.asked - waiting
         received = dict.fromkeys(("repeated", "reordered", "damaged", "cut"), 0)
         received |= {"received": self._answered, "lost": sent - self._answered}
-        received |= {"last_number": self._last, "last_epoch": self._last_epoch}
-        received |= {"first_epoch": self._first_epoch}
+        received |= {"last_number": self._last}
+        received |= {"first_epoch": self._first_epoch, "last_epoch": self._last_epoch}
         return {
             "chardev": self._chardev,
             "backend": self._where.backend,
